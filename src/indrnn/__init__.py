@@ -1,0 +1,1 @@
+"""Independently recurrent neural networks (IndRNN): layers, networks, and the papers' experiments."""

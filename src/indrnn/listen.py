@@ -1,0 +1,45 @@
+"""W&B listens to a run: same metric names in every task, x-axis in updates. Nothing here is read by a table."""
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import wandb
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from pytorch_lightning.loggers import Logger
+
+log = logging.getLogger(__name__)
+
+
+def listener(cfg: DictConfig, identity: str, config: dict[str, Any]) -> Logger | None:
+    """The logger of conf/logger, with the run's config; None for logger=csv, or where W&B cannot start.
+
+    Args:
+        cfg: the node ``logger``.
+        identity: the W&B run that further sittings of this run go on with.
+        config: resolved, with its signature.
+    """
+    if "_target_" not in cfg:
+        return None
+    if not wandb.api.api_key:
+        os.environ.setdefault("WANDB_MODE", "offline")
+    folder = Path(cfg.save_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = wandb.Settings(silent=True, console="off", init_timeout=30)
+    try:
+        logger = instantiate(cfg, id=identity, resume="allow", settings=settings)
+        logger.log_hyperparams(config)
+    except (wandb.errors.CommError, wandb.errors.UsageError) as error:
+        log.warning("W&B does not answer (%s): the run goes on without it.", str(error).splitlines()[0])
+        wandb.teardown()
+        return None
+    return logger
+
+
+def stop_listening(logger: Logger | None, metrics: dict[str, float], update: int) -> None:
+    """Send the test metrics and close W&B's run, so that the next run in this process gets its own."""
+    if logger:
+        logger.log_metrics(metrics, step=update)
+        wandb.finish()

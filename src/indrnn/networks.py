@@ -1,0 +1,133 @@
+"""Features -> head. Shapes: T time, B batch, M input, N neurons, K outputs; time first.
+
+A network maps (T, B, M) and a state to the outputs of every step (T, B, K) and the state after the last.
+``hydra.utils.instantiate(cfg.model)`` builds PlainIndRNN or calls one of the functions at the end of this file.
+"""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from indrnn import baselines
+from indrnn.errors import positive
+from indrnn.layers import IndRNNLayer, IndRNNUnit, SharedMaskDropout, bound_of
+
+
+class Network(nn.Module):
+    """A linear head over the features that a subclass computes.
+
+    The head starts with weights from N(0, 2 / N) (Kaiming) and zero bias, as in the authors' code.
+
+    Args:
+        hidden_size: N, width of the features.
+        output_size: K.
+    """
+
+    def __init__(self, hidden_size: int, output_size: int):
+        super().__init__()
+        positive(hidden_size=hidden_size, output_size=output_size)
+        self.head = nn.Linear(hidden_size, output_size)
+        nn.init.kaiming_normal_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def features(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """x (T, B, M) -> what the head reads, (T, B, N), and the state; a task that wants one step saves the rest."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """x (T, B, M) -> outputs of every step (T, B, K), state."""
+        h, state = self.features(x, state)
+        return self.head(h), state
+
+    def constrain_(self) -> None:
+        """Bring every u back into its bound; to be called after every update."""
+        for module in self.modules():
+            if isinstance(module, IndRNNUnit):
+                module.constrain_()
+
+
+class PlainIndRNN(Network):
+    """P18 Fig. 1a: layers of W, recurrence, batch norm (before or after), each followed by dropout.
+
+    Args:
+        input_size, output_size, hidden_size, num_layers: M, K, N, number of recurrent layers.
+        seq_len: T, in the bound γ^(1/T) and the initial values of u.
+        gamma: γ, the largest gain over T steps.
+        activation: relu, leaky_relu, tanh or identity.
+        last_layer_near_one: u of the last layer starts in [γ^(-1/T), γ^(1/T)], as P18 asks for where only the last
+            output counts; otherwise, and in all other layers, in [0, γ^(1/T)].
+        batch_norm: before, after or none.
+        dropout: probability dropped, one mask for all steps.
+        init_std: see IndRNNLayer.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        hidden_size: int,
+        num_layers: int,
+        seq_len: int,
+        gamma: float,
+        activation: str = "relu",
+        last_layer_near_one: bool = True,
+        batch_norm: str | None = None,
+        dropout: float = 0.0,
+        init_std: float | None = None,
+    ):
+        super().__init__(hidden_size, output_size)
+        positive(num_layers=num_layers)
+        bound = bound_of(gamma, seq_len)
+        self.layers = nn.ModuleList()
+        for i in range(num_layers):
+            near_one = last_layer_near_one and i == num_layers - 1
+            u_range = (min(1 / bound, bound) if near_one else 0.0, bound)
+            self.layers.append(
+                IndRNNLayer(
+                    input_size if i == 0 else hidden_size,
+                    hidden_size,
+                    bound,
+                    u_range,
+                    activation,
+                    batch_norm,
+                    init_std,
+                )
+            )
+        self.dropout = SharedMaskDropout(dropout)
+
+    def features(self, x: Tensor, state: list[Tensor] | None = None) -> tuple[Tensor, list[Tensor]]:
+        """x (T, B, M), state one (B, N) a layer -> outputs (T, B, N), state."""
+        last = []
+        for i, layer in enumerate(self.layers):
+            x, h = layer(x, None if state is None else state[i])
+            x = self.dropout(x)
+            last.append(h)
+        return x, last
+
+
+class Baseline(Network):
+    """A torch recurrent network of ``indrnn.baselines`` under the same head."""
+
+    def __init__(self, cell: nn.RNNBase, output_size: int):
+        super().__init__(cell.hidden_size, output_size)
+        self.cell = cell
+
+    def features(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """x (T, B, M), state of torch's cell -> outputs (T, B, N), state."""
+        return self.cell(x, state)
+
+
+def rnn_tanh(input_size: int, output_size: int, hidden_size: int, num_layers: int) -> Network:
+    return Baseline(baselines.rnn_tanh(input_size, hidden_size, num_layers), output_size)
+
+
+def irnn(input_size: int, output_size: int, hidden_size: int, num_layers: int) -> Network:
+    return Baseline(baselines.irnn(input_size, hidden_size, num_layers), output_size)
+
+
+def lstm(input_size: int, output_size: int, hidden_size: int, num_layers: int) -> Network:
+    return Baseline(baselines.lstm(input_size, hidden_size, num_layers), output_size)
+
+
+def gru(input_size: int, output_size: int, hidden_size: int, num_layers: int) -> Network:
+    return Baseline(baselines.gru(input_size, hidden_size, num_layers), output_size)

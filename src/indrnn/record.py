@@ -1,0 +1,161 @@
+"""One run, one small file that explains itself: runs/<signature>/run.json and curve.csv.
+
+This module imports neither torch nor Lightning, so that tables and plans start fast.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import logging
+import os
+import platform
+import subprocess
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+ROOT = Path(__file__).resolve().parents[2]
+FINAL = ("finished", "diverged")
+KEYS = (
+    "signature overrides config seed metrics status parameters updates examples wall_seconds "
+    "commit source dirty versions device data started"
+).split()
+UNSIGNED = ("machine", "logger", "hydra")
+PACKAGES = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "numpy", "numba")
+
+log = logging.getLogger(__name__)
+
+
+def signed(cfg: DictConfig) -> dict[str, Any]:
+    """The resolved part of a config that says what a run is: all but machine, logger, hydra, trainer.max_time."""
+    what = OmegaConf.masked_copy(cfg, [key for key in cfg if key not in UNSIGNED])
+    config = OmegaConf.to_container(what, resolve=True)
+    config["trainer"].pop("max_time", None)
+    return config
+
+
+def signature(config: dict[str, Any]) -> str:
+    """First 12 hex digits of sha256 over canonical JSON: keys sorted, nulls dropped, numbers as floats."""
+
+    def canonical(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {str(k): canonical(v) for k, v in value.items() if v is not None}
+        if isinstance(value, list | tuple):
+            return [canonical(v) for v in value]
+        if isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+        return value
+
+    text = json.dumps(canonical(config), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def read(folder: Path) -> dict[str, Any] | None:
+    """The record in a run's folder, or None where there is none; a damaged one is named and counts as none."""
+    path = Path(folder) / "run.json"
+    try:
+        record = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        log.warning("%s cannot be read (%s): counted as not run.", path, error)
+        return None
+    missing = [key for key in KEYS if key not in record] if isinstance(record, dict) else KEYS
+    if missing:
+        log.warning("%s is damaged (without %s): counted as not run.", path, ", ".join(missing))
+        return None
+    if record["signature"] != signature(record["config"]):
+        log.warning("%s does not fit its own signature %s: counted as not run.", path, record["signature"])
+        return None
+    return record
+
+
+def write(folder: Path, record: dict[str, Any], curve: list[dict[str, float]]) -> None:
+    """Write curve.csv, then run.json, each whole or not at all. The record must hold exactly KEYS."""
+    if set(record) != set(KEYS):
+        raise ValueError(f"a record holds the keys {KEYS}, not {sorted(record)}")
+    write_whole(folder / "curve.csv", curve_text(curve))
+    write_whole(folder / "run.json", json.dumps(record, indent=1, allow_nan=False) + "\n")
+
+
+def curve_text(rows: list[dict[str, float]]) -> str:
+    """The learning curve as csv: first column update, then whatever was measured."""
+    names = list(dict.fromkeys(name for row in rows for name in row)) or ["update"]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    replace_whole(path, lambda part: part.write_text(text))
+
+
+def replace_whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """Let ``write`` make a file beside ``path``, then move it there: a kill or a full disk leaves no half of it."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(part)
+        with open(part, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def summary(record: dict[str, Any]) -> str:
+    """One line about a run for the terminal."""
+    numbers = "  ".join(f"{name} {value:.4g}" for name, value in record["metrics"].items())
+    return (
+        f"{record['status']} {record['signature']}  {numbers}  "
+        f"({record['updates']} updates, {record['parameters']:,} parameters, {record['wall_seconds']:.0f} s)"
+    )
+
+
+def code() -> dict[str, Any]:
+    """commit, source, dirty, versions: which code runs.
+
+    ``INDRNN_COMMIT`` names the commit where there is no .git (it then counts as clean only if ``source`` agrees
+    with that commit, which a reader can check: source is a hash of src/ and conf/ alone).
+    """
+    commit, changed = os.environ.get("INDRNN_COMMIT"), ""
+    if (ROOT / ".git").exists():
+        commit = _git("rev-parse", "HEAD")
+        changed = _git("status", "--porcelain", "--", "src", "conf")
+    versions = {name: metadata.version(name) for name in PACKAGES if _installed(name)}
+    return {
+        "commit": commit or "unknown",
+        "source": source(),
+        "dirty": bool(changed) or not commit,
+        "versions": {"python": platform.python_version(), **versions},
+    }
+
+
+def source() -> str:
+    """First 12 hex digits of sha256 over names and bytes of all files in src/ and conf/."""
+    digest = hashlib.sha256()
+    for top in ("src", "conf"):
+        for path in sorted((ROOT / top).rglob("*")):
+            if path.suffix in (".py", ".yaml"):
+                digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
+
+
+def _installed(name: str) -> bool:
+    try:
+        return bool(metadata.version(name))
+    except metadata.PackageNotFoundError:
+        return False
+
+
+def _git(*words: str) -> str:
+    done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else ""

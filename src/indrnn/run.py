@@ -1,0 +1,134 @@
+"""What one run does, from config to record."""
+
+import logging
+import signal
+import sys
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from pytorch_lightning.loggers import Logger
+
+from indrnn import record
+from indrnn.callbacks import Checkpoint, Interrupted, UpdateBar
+from indrnn.data import Data
+from indrnn.listen import listener, stop_listening
+from indrnn.sitting import Sitting, device_name, only_one, quiet_lightning
+from indrnn.tasks import Diverged, Task
+
+log = logging.getLogger(__name__)
+
+
+def train(cfg: DictConfig) -> dict[str, Any]:
+    """Bring one run to its end, from wherever an earlier sitting left it; returns its record.
+
+    Raises:
+        UserError: a value in the config makes no sense, data are missing, or another process trains this run.
+        KeyboardInterrupt, SystemExit: a signal came; the record says interrupted.
+    """
+    config = record.signed(cfg)
+    signature = record.signature(config)
+    folder = record.ROOT / cfg.machine.runs / signature
+    if (done := record.read(folder)) and done["status"] in record.FINAL:
+        return done
+    with only_one(folder):
+        torch.set_num_threads(cfg.machine.threads)
+        torch.set_flush_denormal(True)  # vanishing gradients are denormal numbers: fifteen times slower
+        quiet_lightning()
+        pl.seed_everything(cfg.seed, verbose=False)
+        data: Data = instantiate(cfg.data)
+        task: Task = instantiate(cfg.task, network=instantiate(cfg.model))
+        data.setup()
+        sitting = Sitting(folder, signature, task)
+        logger = listener(cfg.logger, f"{signature}-{sitting.started[:19].replace(':', '')}", config)
+        status, stop = fit(cfg, task, data, sitting, logger)
+        metrics = best_metrics(task)
+        if status == "finished":
+            metrics |= test(cfg, task, data)
+        stop_listening(logger, metrics, task.update)
+        done = {
+            "signature": signature,
+            "overrides": list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [],
+            "config": config,
+            "seed": cfg.seed,
+            "metrics": metrics,
+            "status": status,
+            "parameters": sum(p.numel() for p in task.network.parameters()),
+            "updates": task.update,
+            "examples": task.update * data.batch_size,
+            "device": device_name(cfg.machine.accelerator),
+            "data": data.describe(),
+            **sitting.provenance(),
+        }
+        sitting.end(done)
+    if stop == signal.SIGINT:
+        raise KeyboardInterrupt
+    if stop:
+        sys.exit(128 + stop)
+    return done
+
+
+def fit(cfg: DictConfig, task: Task, data: Data, sitting: Sitting, logger: Logger | None) -> tuple[str, int]:
+    """Train to the last update; returns the record's status, and the signal that stopped it or 0."""
+    if task.finished:
+        return "finished", 0
+    checkpoint = Checkpoint(sitting.save, cfg.machine.checkpoint_seconds, cfg.trainer.max_time)
+    fitting = trainer(
+        cfg,
+        logger=logger or False,
+        callbacks=[checkpoint, UpdateBar()] if cfg.machine.progress else [checkpoint],
+        max_steps=task.max_updates - task.update,
+        reload_dataloaders_every_n_epochs=1,  # Lightning's epoch is the stretch to the next validation
+        gradient_clip_val=cfg.trainer.clip,
+        gradient_clip_algorithm=cfg.trainer.clip_by,
+    )
+    try:
+        with checkpoint:
+            fitting.fit(task, datamodule=data)
+    except Interrupted as interrupted:
+        return "interrupted", interrupted.signal
+    except Diverged:
+        return "diverged", 0
+    except torch.OutOfMemoryError as error:
+        log.warning("Out of memory: %s", str(error).splitlines()[0])
+        return "out_of_memory", 0
+    sitting.save()
+    return ("finished" if task.best else "diverged"), 0
+
+
+def test(cfg: DictConfig, task: Task, data: Data) -> dict[str, float]:
+    """The one look at the test data, with the weights that validation chose."""
+    task.load_best()
+    testing = trainer(cfg)
+    testing.test(task, datamodule=data, verbose=False)
+    return {name: float(value) for name, value in testing.callback_metrics.items()}
+
+
+def trainer(cfg: DictConfig, logger: Logger | bool = False, **options: Any) -> pl.Trainer:
+    """Lightning's Trainer without what this project does itself (checkpoints, bars) or does not want (samplers)."""
+    return pl.Trainer(
+        accelerator=cfg.machine.accelerator,
+        devices=cfg.machine.devices,
+        precision=cfg.trainer.precision,
+        logger=logger,
+        log_every_n_steps=1,
+        num_sanity_val_steps=0,
+        max_epochs=-1,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        inference_mode=False,  # batch-norm statistics are recomputed in there and used in training
+        default_root_dir=record.ROOT / cfg.machine.runs,
+        **options,
+    )
+
+
+def best_metrics(task: Task) -> dict[str, float]:
+    """The validation that chose the weights, and its update; empty where none was a number."""
+    if task.best is None:
+        return {}
+    return {f"val/{task.metric}": task.best["value"], "best_update": task.best["update"]}

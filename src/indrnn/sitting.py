@@ -1,0 +1,124 @@
+"""One sitting of a run: from a start or a checkpoint until it ends, is stopped or killed."""
+
+import contextlib
+import fcntl
+import logging
+import os
+import platform
+import time
+import warnings
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from indrnn import record
+from indrnn.errors import UserError
+from indrnn.tasks import Task
+
+log = logging.getLogger(__name__)
+
+
+class Sitting:
+    """Takes up a run's checkpoint, if there is one, and keeps what the record says of time and place.
+
+    Args:
+        folder: of the run.
+        signature: of the run; a checkpoint of another one is refused.
+        task: takes up the state of the checkpoint.
+    """
+
+    def __init__(self, folder: Path, signature: str, task: Task):
+        self.path, self.signature, self.task = folder / "last.ckpt", signature, task
+        self.began = time.monotonic()
+        past = self._load()
+        self.started = past.get("started", datetime.now(UTC).isoformat(timespec="seconds"))
+        self.wall_seconds = past.get("wall_seconds", 0.0)
+        self.code = record.code()
+        if past:
+            task.load_state(past["task"])
+            for key in ("commit", "source"):  # two codes trained one run: say so
+                if past["code"][key] != self.code[key]:
+                    self.code[key] = f"{past['code'][key]}+{self.code[key]}"
+            self.code["dirty"] |= past["code"]["dirty"]
+
+    def save(self) -> None:
+        """Write the checkpoint, whole or not at all."""
+        state = {
+            "signature": self.signature,
+            "started": self.started,
+            "wall_seconds": self.elapsed(),
+            "code": self.code,
+            "task": self.task.state(),
+        }
+        record.replace_whole(self.path, lambda part: torch.save(state, part))
+
+    def elapsed(self) -> float:
+        """Seconds of all sittings together."""
+        return self.wall_seconds + time.monotonic() - self.began
+
+    def provenance(self) -> dict[str, Any]:
+        """The record's commit, source, dirty, versions, started, wall_seconds."""
+        return {**self.code, "started": self.started, "wall_seconds": round(self.elapsed(), 2)}
+
+    def end(self, done: dict[str, Any]) -> None:
+        """Write the record; of a run that needs no further sitting keep the chosen weights and drop the checkpoint."""
+        folder = self.path.parent
+        final = done["status"] in record.FINAL
+        if final and self.task.best:
+            weights = self.task.best["network"]
+            record.replace_whole(folder / "weights.pt", lambda part: torch.save(weights, part))
+        record.write(folder, done, self.task.curve)
+        if final:
+            self.path.unlink(missing_ok=True)
+
+    def _load(self) -> dict[str, Any]:
+        if not self.path.exists():
+            return {}
+        try:
+            past = torch.load(self.path, weights_only=True)
+        except Exception as error:  # a damaged file raises whatever the unpickler meets first
+            log.warning("%s is damaged (%s): the run starts from the beginning.", self.path, type(error).__name__)
+            return {}
+        if past["signature"] != self.signature:
+            log.warning("%s belongs to another run: this one starts from the beginning.", self.path)
+            return {}
+        return past
+
+
+@contextlib.contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Hold a run's folder; the lock ends with the process, however that ends.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{folder} is being trained by another process: wait for it, or stop it.") from None
+        yield
+
+
+def quiet_lightning() -> None:
+    """Leave out Lightning's greetings and tips, and two warnings that do not hold here."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    # Batches are made from arrays in memory in well under a millisecond; worker processes would only slow that down.
+    warnings.filterwarnings("ignore", message=".*does not have many workers which may be a bottleneck.*")
+    # Lightning 2.6 calls a function of torch that goes on to work under another name; nothing of ours is concerned.
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*", category=FutureWarning)
+
+
+def device_name(accelerator: str) -> str:
+    """What the run was computed on, in words."""
+    if accelerator in ("gpu", "cuda"):
+        return torch.cuda.get_device_name()
+    with contextlib.suppress(OSError), open("/proc/cpuinfo") as lines:
+        for line in lines:
+            if line.startswith("model name"):
+                return f"{line.split(':', 1)[1].strip()} ({os.cpu_count()} cores)"
+    return f"{platform.processor() or platform.machine()} ({os.cpu_count()} cores)"

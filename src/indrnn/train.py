@@ -1,0 +1,49 @@
+"""The Hydra entrance: one run, or a sweep of runs.
+
+python -m indrnn.train experiment=quick/adding model=indrnn seed=0
+"""
+
+import errno
+import logging
+import math
+import sys
+
+import hydra
+from hydra.errors import CompactHydraException, InstantiationException
+from omegaconf import DictConfig
+
+from indrnn import record
+from indrnn.errors import UserError
+
+log = logging.getLogger(__name__)
+
+
+class RunError(CompactHydraException):
+    """One sentence for the user: Hydra prints it without a traceback, and the other runs of a sweep go on."""
+
+
+@hydra.main(config_path=str(record.ROOT / "conf"), config_name="config", version_base="1.3")
+def main(cfg: DictConfig) -> float:
+    """Train one run unless it is done; returns its best validation metric, for sweepers that optimise."""
+    from indrnn.run import train  # imports torch and Lightning, which takes seconds: a mistyped word is told before
+
+    try:
+        done = train(cfg)
+    except InstantiationException as error:
+        raise RunError(str(error.__cause__ or error)) from None
+    except UserError as error:
+        raise RunError(str(error)) from None
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise RunError(f"No space left to write {error.filename}: make some and start the same command.") from None
+    if cfg.machine.progress:
+        log.info(record.summary(done))
+    return min((v for k, v in done["metrics"].items() if k.startswith("val/")), default=math.nan)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("Stopped: the same command goes on from the last checkpoint.")
