@@ -12,6 +12,8 @@ from tqdm import tqdm
 
 from indrnn.tasks import Task
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 class Interrupted(Exception):
     """Training stopped between two updates; its checkpoint is written. ``signal`` is 0 where the time was up."""
@@ -60,15 +62,18 @@ class Checkpoint(Callback):
         self.signal = number
 
     def __enter__(self) -> "Checkpoint":
-        self.previous = {}
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self.previous[number] = signal.signal(number, self.hear)
+        self.previous = {number: signal.getsignal(number) for number in SIGNALS}
         return self
 
+    def on_train_start(self, trainer: Trainer, task: Task) -> None:
+        if threading.current_thread() is threading.main_thread():  # here, because Lightning has set its own by now
+            for number in SIGNALS:
+                signal.signal(number, self.hear)
+
     def __exit__(self, *exception: object) -> None:
-        for number, handler in self.previous.items():
-            signal.signal(number, handler)
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in self.previous.items():
+                signal.signal(number, handler)
 
 
 class UpdateBar(Callback):

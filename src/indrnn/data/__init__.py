@@ -35,8 +35,7 @@ class Data(LightningDataModule, Dataset):
         positive(seq_len=seq_len, batch_size=batch_size)
         if (input_size, output_size) != self.sizes:
             raise UserError(
-                f"{type(self).__name__} has input_size, output_size = {self.sizes}, "
-                f"not {(input_size, output_size)}."
+                f"{type(self).__name__} has input_size, output_size = {self.sizes}, not {(input_size, output_size)}."
             )
         self.seq_len, self.batch_size, self.seed = seq_len, batch_size, seed
         self.input_size, self.output_size = input_size, output_size

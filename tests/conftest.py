@@ -1,0 +1,40 @@
+"""Shared by the tests: a config composed as Hydra composes it, and runs in a temporary folder."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from indrnn import record
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def config(tmp_path):
+    """config("experiment=...", ...) -> DictConfig of a run whose folder is temporary and whose logger is csv."""
+
+    def build(*overrides: str) -> DictConfig:
+        with initialize_config_dir(str(record.ROOT / "conf"), version_base="1.3"):
+            return compose(
+                "config",
+                [f"machine.runs={tmp_path / 'runs'}", "machine.progress=false", "logger=csv", *overrides],
+            )
+
+    return build
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """The folder of the complete data sets; the test skips where there is none."""
+    from indrnn.data.download import data_folder
+
+    for folder in (data_folder(), record.ROOT.parent / "shared" / "data"):
+        if (folder / "mnist").is_dir():
+            return folder
+    pytest.skip("no complete MNIST: set INDRNN_DATA or run `make data`")

@@ -1,0 +1,102 @@
+"""Configs: every model goes with every experiment, and a run is known by its signature."""
+
+import itertools
+
+import pytest
+import torch
+from hydra.errors import ConfigCompositionException
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from indrnn import record
+from indrnn.errors import UserError
+
+CONF = record.ROOT / "conf"
+EXPERIMENTS = sorted(
+    p.relative_to(CONF / "experiment").with_suffix("").as_posix() for p in CONF.glob("experiment/**/*.yaml")
+)
+MODELS = sorted(p.stem for p in CONF.glob("model/*.yaml"))
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_model_builds_in_every_experiment(config, experiment, monkeypatch):
+    monkeypatch.setenv("INDRNN_DATA", "nowhere")
+    for model in MODELS:
+        cfg = config(f"experiment={experiment}", f"model={model}")
+        with torch.device("meta"):
+            network = instantiate(cfg.model)
+        data = instantiate(cfg.data)
+        task = instantiate(cfg.task, network=network)
+        y, _ = network(torch.empty(3, 2, data.input_size, device="meta"))
+        assert y.shape == (3, 2, data.output_size)
+        assert task.max_updates == cfg.trainer.max_updates
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_experiments_leave_the_model_alone_and_the_machine_out(experiment):
+    text = (CONF / "experiment" / f"{experiment}.yaml").read_text()
+    assert "model" not in OmegaConf.create(text)
+    for word in ("${machine", "${logger", "${hydra:", "${now:", "${oc.env:"):
+        assert word not in text
+
+
+def test_tuned_files_name_pairs_that_exist():
+    pairs = {f"{experiment}_{model}" for experiment, model in itertools.product(EXPERIMENTS, MODELS)}
+    tuned = {p.relative_to(CONF / "tuned").with_suffix("").as_posix() for p in CONF.glob("tuned/**/*.yaml")}
+    assert tuned <= pairs
+
+
+def test_tuned_values_hold_for_their_pair_only(config):
+    assert config("experiment=adding", "model=lstm").recipe.learning_rate == 2e-3
+    assert config("experiment=adding", "model=indrnn").recipe.learning_rate == 2e-4
+    assert config("experiment=adding", "model=lstm", "recipe.learning_rate=1").recipe.learning_rate == 1
+
+
+def test_signature_sees_what_a_run_is_and_nothing_else(config):
+    def of(*overrides):
+        return record.signature(record.signed(config("experiment=quick/adding", *overrides)))
+
+    same = [of(), of("machine=gpu"), of("logger=wandb", "logger.name=x"), of("trainer.max_time=60"), of("seed=0")]
+    assert len(set(same)) == 1 and len(same[0]) == 12
+    other = [of("seed=1"), of("model=lstm"), of("data.seq_len=200"), of("recipe.gamma=3"), of("trainer.max_updates=2")]
+    assert len({*same, *other}) == 6
+
+
+def test_signature_is_canonical():
+    one = {"b": 2, "a": {"y": None, "x": [1, True, "s"]}}
+    other = {"a": {"x": [1.0, True, "s"]}, "b": 2.0, "c": None}
+    assert record.signature(one) == record.signature(other)
+    assert record.signature({"a": True}) != record.signature({"a": 1})
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["data.seq_lenn=3", "recipe.gama=1", "model.num_layer=3", "trainer.max_update=1", "trianer.max_updates=1"],
+)
+def test_a_mistyped_key_is_refused(config, override):
+    with pytest.raises(ConfigCompositionException, match="Could not override"):
+        config("experiment=quick/adding", override)
+
+
+@pytest.mark.parametrize(
+    "override, words",
+    [
+        ("data.seq_len=0", "seq_len must be"),
+        ("data.batch_size=0", "batch_size must be"),
+        ("model.hidden_size=0", "hidden_size must be"),
+        ("model.num_layers=0", "num_layers must be"),
+        ("recipe.gamma=0", "gamma must be above 0"),
+        ("recipe.gamma=-1", "gamma must be above 0"),
+        ("recipe.learning_rate=0", "learning_rate must be"),
+        ("recipe.dropout=1", "dropout must be"),
+        ("trainer.max_updates=0", "max_updates must be"),
+        ("trainer.val_every=0", "val_every must be"),
+        ("recipe.weight_decay=-1", "weight_decay must"),
+    ],
+)
+def test_values_that_make_no_sense_are_refused(config, override, words):
+    from indrnn.run import train
+
+    with pytest.raises(Exception, match=words) as caught:
+        train(config("experiment=quick/adding", override))
+    assert isinstance(caught.value.__cause__ or caught.value, UserError)

@@ -1,0 +1,97 @@
+"""Records: written whole or not at all, damaged ones named and not counted."""
+
+import errno
+import json
+import logging
+
+import pytest
+
+from indrnn import record
+
+
+def made_up(folder, **changes) -> dict:
+    config = {"seed": 0, "trainer": {"max_updates": 2}}
+    values = {key: None for key in record.KEYS} | {
+        "config": config,
+        "signature": record.signature(config),
+        "status": "finished",
+        "metrics": {"test/mse": 0.5},
+    }
+    return values | changes
+
+
+def test_write_and_read(tmp_path):
+    curve = [{"update": 1, "val/mse": 0.5}, {"update": 2, "val/mse": 0.25, "train/loss": 1.0}]
+    record.write(tmp_path, made_up(tmp_path), curve)
+    assert record.read(tmp_path) == made_up(tmp_path)
+    assert (tmp_path / "curve.csv").read_text() == "update,val/mse,train/loss\n1,0.5,\n2,0.25,1.0\n"
+    assert record.read(tmp_path / "nowhere") is None
+
+
+@pytest.mark.parametrize("keys", [record.KEYS[1:], [*record.KEYS, "more"]])
+def test_keys_are_literal(tmp_path, keys):
+    with pytest.raises(ValueError, match="holds the keys"):
+        record.write(tmp_path, dict.fromkeys(keys), [])
+    assert not list(tmp_path.iterdir())
+
+
+def test_not_a_number_is_refused(tmp_path):
+    with pytest.raises(ValueError):
+        record.write(tmp_path, made_up(tmp_path, metrics={"test/mse": float("nan")}), [])
+    assert not (tmp_path / "run.json").exists()
+
+
+@pytest.mark.parametrize(
+    "damage, words",
+    [
+        (lambda text: text[: len(text) // 2], "cannot be read"),
+        (lambda text: "", "cannot be read"),
+        (lambda text: "[1, 2]", "is damaged"),
+        (lambda text: json.dumps({"signature": "x"}), "is damaged"),
+        (lambda text: text.replace('"max_updates": 2', '"max_updates": 3'), "does not fit its own signature"),
+    ],
+)
+def test_damaged_records_are_named_and_not_counted(tmp_path, caplog, damage, words):
+    record.write(tmp_path, made_up(tmp_path), [])
+    path = tmp_path / "run.json"
+    path.write_text(damage(path.read_text()))
+    with caplog.at_level(logging.WARNING):
+        assert record.read(tmp_path) is None
+    assert words in caplog.text and str(path) in caplog.text
+
+
+def test_a_full_disk_leaves_the_old_record(tmp_path, monkeypatch):
+    record.write(tmp_path, made_up(tmp_path), [])
+    before = (tmp_path / "run.json").read_text()
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(record.os, "fsync", full)
+    with pytest.raises(OSError):
+        record.write(tmp_path, made_up(tmp_path, status="interrupted"), [])
+    assert (tmp_path / "run.json").read_text() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["curve.csv", "run.json"]
+
+
+def test_code_names_the_commit_where_there_is_no_git(tmp_path, monkeypatch):
+    for name in ("src/a.py", "conf/b.yaml", "conf/ignored.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    monkeypatch.setattr(record, "ROOT", tmp_path)
+    monkeypatch.delenv("INDRNN_COMMIT", raising=False)
+    assert record.code()["commit"] == "unknown" and record.code()["dirty"]
+    monkeypatch.setenv("INDRNN_COMMIT", "abc")
+    first = record.code()
+    assert first["commit"] == "abc" and not first["dirty"] and first["versions"]["torch"]
+    (tmp_path / "conf/ignored.txt").write_text("other")
+    assert record.source() == first["source"]
+    (tmp_path / "src/a.py").write_text("other")
+    assert record.source() != first["source"]
+
+
+def test_published_records_keep_their_signature():
+    for path in (record.ROOT / "results" / "runs").glob("*/run.json"):
+        published = json.loads(path.read_text())
+        assert record.signature(published["config"]) == published["signature"] == path.parent.name
+        assert not published["dirty"]

@@ -1,0 +1,207 @@
+"""One run: finished, resumed bit for bit, diverged, refused."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from indrnn import record
+from indrnn.callbacks import Checkpoint
+from indrnn.run import train
+from indrnn.tasks import Task
+
+ADDING = ("experiment=quick/adding", "data.seq_len=10", "data.batch_size=8", "trainer.max_updates=12")
+SMALL = (*ADDING, "trainer.val_every=5", "data.val_examples=20", "data.test_examples=20", "model.hidden_size=8")
+DIGITS = (
+    "experiment=quick/pmnist",
+    "data.seq_len=16",
+    "data.batch_size=8",
+    "data.counts=[40,16,16]",
+    "model.num_layers=2",
+    "model.hidden_size=8",
+    "trainer.max_updates=12",
+    "trainer.val_every=5",
+)
+PLATEAU = (
+    *DIGITS,
+    "schedule@recipe.schedule=plateau",
+    "recipe.schedule.patience=0",
+    "recipe.learning_rate=0.1",
+    "recipe.schedule.factor=0.5",
+    "trainer.val_every=2",
+)
+
+
+@pytest.fixture(autouse=True)
+def threads_as_before():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+    torch.set_flush_denormal(False)
+
+
+def folder(cfg) -> "record.Path":
+    return record.ROOT / cfg.machine.runs / record.signature(record.signed(cfg))
+
+
+def test_a_run_trains_selects_tests_once_and_writes_its_record(config, monkeypatch):
+    looks = []
+    monkeypatch.setattr(Task, "on_test_start", lambda task: looks.append(task.update))
+    cfg = config(*SMALL, "model=lstm", "seed=3")
+    done = train(cfg)
+    assert done["status"] == "finished" and done["updates"] == 12 and done["examples"] == 96 and looks == [12]
+    assert set(done["metrics"]) == {"val/mse", "best_update", "test/mse", "test/loss"}
+    assert record.read(folder(cfg)) == done
+    rows = (folder(cfg) / "curve.csv").read_text().splitlines()
+    assert rows[0].startswith("update,") and [row.split(",")[0] for row in rows[1:]] == ["5", "10", "12"]
+    assert sorted(p.name for p in folder(cfg).iterdir()) == ["curve.csv", "lock", "run.json", "weights.pt"]
+    assert train(cfg) == done and looks == [12]
+
+
+def test_the_test_uses_the_weights_that_validation_chose(config, monkeypatch):
+    cfg = config(*SMALL, "recipe.learning_rate=3.0", "trainer.val_every=1")
+    done = train(cfg)
+    curve = {int(float(r.split(",")[0])): float(r.split(",")[-1]) for r in rows_of(cfg)[1:]}
+    assert done["metrics"]["val/mse"] == min(curve.values())
+    assert curve[done["metrics"]["best_update"]] == min(curve.values())
+    assert done["metrics"]["best_update"] < 12 and done["metrics"]["test/mse"] < 10 * min(curve.values())
+
+
+def rows_of(cfg) -> list[str]:
+    return (folder(cfg) / "curve.csv").read_text().splitlines()
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing may catch it."""
+
+
+def kill_at(monkeypatch, method: str, update: int) -> None:
+    original = getattr(Task, method)
+
+    def killed(task, *arguments):
+        if task.update == update:
+            monkeypatch.setattr(Task, method, original)
+            raise Killed
+        return original(task, *arguments)
+
+    monkeypatch.setattr(Task, method, killed)
+
+
+@pytest.mark.parametrize(
+    "overrides", [SMALL, DIGITS, PLATEAU, (*SMALL, "model=gru")], ids=["adding", "digits", "plateau", "gru"]
+)
+@pytest.mark.parametrize("every", [0, 1e9], ids=["checkpoints", "no checkpoint"])
+def test_killed_and_started_again_ends_with_the_same_bits(config, tmp_path, monkeypatch, overrides, every):
+    """Kills before, within and after updates, and within validations; then every metric and weight is compared."""
+    undisturbed = config(*overrides, f"machine.runs={tmp_path / 'undisturbed'}")
+    expected = train(undisturbed)
+    cfg = config(*overrides, f"machine.checkpoint_seconds={every}")
+    for method, update in (
+        ("training_step", 0),
+        ("on_train_batch_start", 3),
+        ("validation_step", 5 if overrides is not PLATEAU else 4),
+        ("training_step", 5),
+        ("training_step", 7),
+        ("on_train_batch_end", 9),
+        ("test_step", 12),
+    ):
+        kill_at(monkeypatch, method, update)
+        with pytest.raises(Killed):
+            train(cfg)
+    done = train(cfg)
+    assert done["metrics"] == expected["metrics"] and done["status"] == "finished"
+    assert rows_of(cfg) == rows_of(undisturbed)
+    weights = [torch.load(folder(c) / "weights.pt", weights_only=True) for c in (cfg, undisturbed)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[1])
+
+
+def test_plateau_reloads_while_it_runs(config):
+    """The run compared above goes through a reload, or it would prove little."""
+    cfg = config(*PLATEAU)
+    train(cfg)
+    rates = {row.split(",")[1] for row in rows_of(cfg)[1:]}
+    assert len(rates) > 1
+
+
+def test_time_limit_counts_this_sitting_only(config):
+    cfg = config(*SMALL, "trainer.max_time=0")
+    assert train(cfg)["status"] == "interrupted"
+    first = record.read(folder(cfg))
+    assert first["updates"] == 0 and first["metrics"] == {}
+    limited = config(*SMALL, "trainer.max_time=1000")
+    done = train(limited)
+    assert done["status"] == "finished" and done["signature"] == first["signature"]
+    assert done["started"] == first["started"]
+
+
+@pytest.mark.parametrize("number, leaves", [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_signal_stops_between_updates_and_says_interrupted(config, monkeypatch, number, leaves):
+    original = Task.training_step
+
+    def signalled(task, *arguments):
+        if task.update == 7:
+            os.kill(os.getpid(), number)
+        return original(task, *arguments)
+
+    monkeypatch.setattr(Task, "training_step", signalled)
+    cfg = config(*SMALL)
+    before = signal.getsignal(number)
+    with pytest.raises(leaves):
+        train(cfg)
+    assert signal.getsignal(number) is before
+    stopped = record.read(folder(cfg))
+    assert stopped["status"] == "interrupted" and stopped["updates"] == 8
+    monkeypatch.setattr(Task, "training_step", original)
+    assert train(cfg)["status"] == "finished"
+
+
+def test_second_signal_stops_at_once():
+    checkpoint = Checkpoint(save=lambda: None, every=1, max_time=None)
+    checkpoint.hear(signal.SIGINT, None)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.hear(signal.SIGINT, None)
+
+
+def test_a_loss_that_is_not_a_number_ends_the_run_as_diverged(config):
+    cfg = config(*SMALL, "recipe.learning_rate=1e30", "model=irnn", "trainer.clip=null")
+    done = train(cfg)
+    assert done["status"] == "diverged" and not any(name.startswith("test/") for name in done["metrics"])
+    assert json.loads((folder(cfg) / "run.json").read_text())["status"] == "diverged"
+    assert train(cfg) == done
+
+
+def test_a_damaged_checkpoint_is_named_and_the_run_starts_again(config, caplog):
+    cfg = config(*SMALL, "trainer.max_time=0")
+    train(cfg)
+    path = folder(cfg) / "last.ckpt"
+    path.write_bytes(path.read_bytes()[:1000])
+    assert train(config(*SMALL))["status"] == "finished"
+    assert f"{path} is damaged" in caplog.text
+
+
+def test_kill_minus_9_then_the_same_command_goes_on(tmp_path):
+    """A process of its own, killed while it trains; the second sitting starts where the checkpoint is."""
+    runs = tmp_path / "runs"
+    command = [sys.executable, "-m", "indrnn.train", *SMALL, "trainer.max_updates=600", "logger=csv"]
+    command += [f"machine.runs={runs}", "machine.checkpoint_seconds=0", "trainer.val_every=100"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        paths = list(runs.glob("*/last.ckpt"))
+        if paths and torch.load(paths[0], weights_only=True)["task"]["update"] > 100:
+            break
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    (path,) = runs.glob("*/last.ckpt")
+    assert 100 < torch.load(path, weights_only=True)["task"]["update"] < 600
+    second = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert second.returncode == 0, second.stderr
+    done = record.read(path.parent)
+    assert done["status"] == "finished" and done["updates"] == 600
+    assert "finished" in second.stdout
