@@ -5,7 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-import wandb
+os.environ.setdefault("WANDB_SILENT", "true")  # read when wandb is imported: its greetings would bury the bars
+import wandb  # noqa: E402
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import Logger
@@ -23,14 +24,13 @@ def listener(cfg: DictConfig, identity: str, config: dict[str, Any]) -> Logger |
     """
     if "_target_" not in cfg:
         return None
-    if not wandb.api.api_key:
-        os.environ.setdefault("WANDB_MODE", "offline")
-    folder = Path(cfg.save_dir)
-    folder.mkdir(parents=True, exist_ok=True)
+    Path(cfg.save_dir).mkdir(parents=True, exist_ok=True)
     settings = wandb.Settings(silent=True, console="off", init_timeout=30)
     try:
-        logger = instantiate(cfg, id=identity, resume="allow", settings=settings)
+        mode = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False) else "offline")
+        logger = instantiate(cfg, id=identity, resume="allow", mode=mode, settings=settings)
         logger.log_hyperparams(config)
+        logger.experiment.define_metric("*", step_metric="update")
     except (wandb.errors.CommError, wandb.errors.UsageError) as error:
         log.warning("W&B does not answer (%s): the run goes on without it.", str(error).splitlines()[0])
         wandb.teardown()
@@ -41,5 +41,5 @@ def listener(cfg: DictConfig, identity: str, config: dict[str, Any]) -> Logger |
 def stop_listening(logger: Logger | None, metrics: dict[str, float], update: int) -> None:
     """Send the test metrics and close W&B's run, so that the next run in this process gets its own."""
     if logger:
-        logger.log_metrics(metrics, step=update)
+        logger.log_metrics(metrics | {"update": update}, step=update)
         wandb.finish()

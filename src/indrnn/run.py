@@ -15,6 +15,7 @@ from pytorch_lightning.loggers import Logger
 from indrnn import record
 from indrnn.callbacks import Checkpoint, Interrupted, UpdateBar
 from indrnn.data import Data
+from indrnn.errors import UserError
 from indrnn.listen import listener, stop_listening
 from indrnn.sitting import Sitting, device_name, only_one, quiet_lightning
 from indrnn.tasks import Diverged, Task
@@ -29,6 +30,10 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         UserError: a value in the config makes no sense, data are missing, or another process trains this run.
         KeyboardInterrupt, SystemExit: a signal came; the record says interrupted.
     """
+    if not isinstance(cfg.seed, int) or cfg.seed < 0:
+        raise UserError(f"seed must be a whole number of at least 0, not {cfg.seed!r}.")
+    if cfg.machine.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise UserError("There is no GPU that torch can use on this machine: leave machine=gpu out.")
     config = record.signed(cfg)
     signature = record.signature(config)
     folder = record.ROOT / cfg.machine.runs / signature
@@ -43,7 +48,9 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         task: Task = instantiate(cfg.task, network=instantiate(cfg.model))
         data.setup()
         sitting = Sitting(folder, signature, task)
-        logger = listener(cfg.logger, f"{signature}-{sitting.started[:19].replace(':', '')}", config)
+        logger = listener(
+            cfg.logger, f"{signature}-{sitting.started[:19].replace(':', '')}", config | {"signature": signature}
+        )
         status, stop = fit(cfg, task, data, sitting, logger)
         metrics = best_metrics(task)
         if status == "finished":

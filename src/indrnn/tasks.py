@@ -63,7 +63,8 @@ class Task(LightningModule):
         self.best: dict[str, Any] | None = None
         self.curve: list[dict[str, float]] = []
         self._optimizer_state: dict[str, Any] | None = None  # of a checkpoint, until the optimizer exists
-        self.register_buffer("train_sum", torch.zeros(2, dtype=torch.float64))  # of the loss, and its count
+        # sums of loss and metric since the last validation, and how many
+        self.register_buffer("train_sum", torch.zeros(3, dtype=torch.float64))
 
     def measure(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """The loss to be minimised and the metric, both means over the batch."""
@@ -97,8 +98,8 @@ class Task(LightningModule):
             group["lr"] = self.schedule.rate(self.update)
 
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
-        loss, _ = self.measure(batch)
-        self.train_sum += torch.stack([loss.detach().double(), torch.ones_like(self.train_sum[0])])
+        loss, metric = self.measure(batch)
+        self.train_sum += torch.stack([loss.detach().double(), metric.double(), torch.ones_like(self.train_sum[0])])
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: tuple[Tensor, ...], batch_idx: int) -> None:
@@ -135,7 +136,7 @@ class Task(LightningModule):
     def on_validation_end(self) -> None:
         """Write a row of the curve, keep the best weights, ask the schedule."""
         row = {"update": self.update, "learning_rate": self.schedule.rate(self.update - 1)}
-        row["train/loss"] = float(self.train_sum[0] / self.train_sum[1])
+        row["train/loss"], row[f"train/{self.metric}"] = (self.train_sum[:2] / self.train_sum[2]).tolist()
         row |= {k: float(v) for k, v in self.trainer.callback_metrics.items() if k.startswith("val/")}
         self.train_sum.zero_()
         self.curve.append(row)

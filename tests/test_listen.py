@@ -1,0 +1,64 @@
+"""W&B hears metrics and config of a run, and a run does without it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from indrnn import listen, record
+from indrnn.run import train
+
+SMALL = ("experiment=quick/adding", "data.seq_len=10", "model.hidden_size=8", "data.val_examples=20")
+TWO = (*SMALL, "data.test_examples=20", "trainer.max_updates=2", "trainer.val_every=1")
+
+
+def heard(folder) -> list[dict]:
+    """The records of the one offline W&B run in a folder."""
+    (path,) = folder.rglob("*.wandb")
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(path)]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_two_updates_offline_can_be_read_back(config, tmp_path, monkeypatch):
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    labels = ("logger.group=figure2_adding", "logger.job_type=adding", "logger.name='IndRNN, T = 10, seed 0'")
+    done = train(config(*TWO, "logger=wandb", *labels))
+    records = heard(tmp_path / "runs")
+    (run,) = [r["run"] for r in records if r["type"] == "run"]
+    assert run["run_group"] == "figure2_adding" and run["job_type"] == "adding"
+    assert run["display_name"] == "IndRNN, T = 10, seed 0" and run["project"] == "indrnn"
+    updates = {}
+    for r in records:
+        if r["type"] == "config":
+            updates |= r["config"]["update"]
+    assert updates["signature"] == done["signature"]
+    assert updates["data"] == done["config"]["data"] and updates["model"] == done["config"]["model"]
+    rows = [r["history"]["item"] for r in records if r["type"] == "history"]
+    assert [row["update"] for row in rows] == [1, 2, 2]
+    assert min(row["val/mse"] for row in rows[:2]) == pytest.approx(done["metrics"]["val/mse"])
+    assert rows[0]["train/mse"] > 0 and rows[-1]["test/mse"] == pytest.approx(done["metrics"]["test/mse"])
+
+
+def test_a_run_goes_on_without_an_answer(config, monkeypatch, caplog):
+    def silent(*arguments, **options):
+        raise listen.wandb.errors.CommError("nobody there\nsecond line")
+
+    monkeypatch.setattr(listen.wandb, "init", silent)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert train(config(*TWO, "logger=wandb"))["status"] == "finished"
+    assert "W&B does not answer (nobody there): the run goes on without it." in caplog.text
+
+
+def test_csv_means_no_listener(config):
+    cfg = config(*TWO, "logger=csv")
+    assert listen.listener(cfg.logger, "x", {}) is None
+
+
+def test_the_listener_is_no_part_of_the_run(config):
+    signatures = {
+        record.signature(record.signed(config(*TWO, f"logger={name}", "logger.group=a"))) for name in ("csv", "wandb")
+    }
+    assert len(signatures) == 1
