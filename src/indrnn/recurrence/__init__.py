@@ -1,0 +1,168 @@
+"""h_t = σ(x_t + u ⊙ h_{t-1}): one function, several backends that compute the same.
+
+Shapes: T time, B batch, N neurons; x, h and their gradients (T, B, N), u (N,), h0 (B, N).
+
+A backend is a module of this folder with four functions: `forward`, `backward`, `serves` (does it compute
+this at all) and `missing` (what this machine lacks for it). It is handed checked tensors of one dtype, either
+float32 or float64.
+"""
+
+import functools
+import math
+import warnings
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from indrnn.recurrence import cpu, reference
+
+__all__ = ["available_backends", "recurrence"]
+
+# "auto" takes the first that serves.
+_BACKENDS = {"cpu": cpu, "reference": reference}
+_ACTIVATIONS = ("relu", "leaky_relu", "tanh", "identity")
+
+
+def recurrence(
+    x: Tensor,
+    u: Tensor,
+    h0: Tensor | None = None,
+    activation: str = "relu",
+    negative_slope: float = 0.01,
+    backend: str = "auto",
+) -> Tensor:
+    """Run N independent neurons through time.
+
+        h_t = σ(x_t + u ⊙ h_{t-1}),   t = 1 … T
+
+    Arguments:
+        x: pre-activations W x_t + b, (T, B, N), T = 0 allowed, any strides.
+        u: recurrent weights, one per neuron, (N,); not bounded here.
+        h0: state before the first step, (B, N); zeros if omitted.
+        activation: "relu", "leaky_relu", "tanh" or "identity".
+        negative_slope: slope of leaky_relu below zero, > 0 so that σ' follows from h; the others ignore it.
+        backend: a name from `available_backends()`, or "auto" for the fastest one that serves.
+
+    Returns h, the states of all steps, (T, B, N), contiguous; the last state is h[-1].
+
+    float64 is computed in float64. float32, bfloat16 and float16 may be mixed, as autocast does, and are
+    computed and returned in float32: bfloat16 has no number between 0.996 and 1, where long memories live.
+
+    Differentiable twice in x, u, h0; saves only h. A gradient of u has the same bits every time.
+
+    Raises ValueError for shapes, dtypes, devices or names that do not fit, and for a named backend that
+    cannot compute this here. Where "auto" passes over a backend because something is missing, it warns once.
+
+    Source: P18 (arXiv 1803.04831) Eq. (2); the product W x_t + b is left to the caller.
+    """
+    x, u, h0 = _checked(x, u, h0)
+    _check_options(activation, negative_slope, backend)
+    return _states(x, u, h0, activation, float(negative_slope), backend)
+
+
+def available_backends() -> tuple[str, ...]:
+    """Names of the backends that this machine can run, fastest first; the first call may compile."""
+    return tuple(name for name, module in _BACKENDS.items() if module.missing("relu", torch.float32) is None)
+
+
+def _checked(x: Tensor, u: Tensor, h0: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    if not isinstance(x, Tensor) or x.dim() != 3:
+        raise ValueError(f"x: expected a tensor of shape (T, B, N), got {_describe(x)}")
+    _, B, N = x.shape
+    if not isinstance(u, Tensor) or u.shape != (N,):
+        raise ValueError(f"u: expected a tensor of shape (N,) = ({N},), got {_describe(u)}")
+    if h0 is None:
+        h0 = x.new_zeros(B, N)
+    elif not isinstance(h0, Tensor) or h0.shape != (B, N):
+        raise ValueError(f"h0: expected a tensor of shape (B, N) = ({B}, {N}), got {_describe(h0)}")
+
+    double = x.dtype == torch.float64
+    allowed = (torch.float64,) if double else (torch.float32, torch.bfloat16, torch.float16)
+    for name, a in (("x", x), ("u", u), ("h0", h0)):
+        if a.dtype not in allowed:
+            what = "float64 like x" if double else "float32, bfloat16 or float16 (or float64 for all)"
+            raise ValueError(f"{name}: expected {what}, got {a.dtype}")
+        if a.device != x.device:
+            raise ValueError(f"{name}: expected to be on {x.device} like x, got {a.device}")
+    return (x, u, h0) if double else (x.float(), u.float(), h0.float())
+
+
+def _describe(a: object) -> str:
+    return f"shape {tuple(a.shape)}" if isinstance(a, Tensor) else type(a).__name__
+
+
+def _check_options(activation: str, negative_slope: float, backend: str) -> None:
+    if activation not in _ACTIVATIONS:
+        raise ValueError(f"activation: expected one of {', '.join(_ACTIVATIONS)}, got {activation!r}")
+    if activation == "leaky_relu" and not 0 < negative_slope < math.inf:
+        raise ValueError(f"negative_slope: expected a finite number > 0 for leaky_relu, got {negative_slope}")
+    if backend != "auto" and backend not in _BACKENDS:
+        raise ValueError(f"backend: expected auto or one of {', '.join(_BACKENDS)}, got {backend!r}")
+
+
+@functools.cache
+def _choose(backend: str, device_type: str, activation: str, dtype: torch.dtype) -> ModuleType:
+    for name in _BACKENDS if backend == "auto" else (backend,):
+        module = _BACKENDS[name]
+        if not module.serves(device_type, activation):
+            reason = f"it does not compute {activation} on {device_type} tensors"
+        elif (reason := module.missing(activation, dtype)) is None:
+            return module
+        elif backend == "auto":
+            _warn(f"indrnn: recurrence backend {name!r} cannot run here ({reason}); a slower one takes over")
+    raise ValueError(f"backend: {backend!r} was asked for, but {reason}")
+
+
+@functools.cache
+def _warn(message: str) -> None:
+    warnings.warn(message, RuntimeWarning, stacklevel=2)
+
+
+# The backend is chosen inside the operators, where torch.compile and fake tensors do not look.
+@torch.library.custom_op("indrnn::recurrence", mutates_args=())
+def _states(x: Tensor, u: Tensor, h0: Tensor, activation: str, negative_slope: float, backend: str) -> Tensor:
+    module = _choose(backend, x.device.type, activation, x.dtype)
+    return module.forward(x, u, h0, activation, negative_slope)
+
+
+@torch.library.custom_op("indrnn::recurrence_backward", mutates_args=())
+def _backward(
+    dh: Tensor, h: Tensor, u: Tensor, h0: Tensor, activation: str, negative_slope: float, backend: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    module = _choose(backend, h.device.type, activation, h.dtype)
+    return module.backward(dh, h, u, h0, activation, negative_slope)
+
+
+@_states.register_fake
+def _(x, u, h0, activation, negative_slope, backend):
+    return x.new_empty(x.shape)
+
+
+@_backward.register_fake
+def _(dh, h, u, h0, activation, negative_slope, backend):
+    return h.new_empty(h.shape), u.new_empty(u.shape), h0.new_empty(h0.shape)
+
+
+def _save_for_backward(ctx, inputs, output):
+    _, u, h0, *ctx.options = inputs
+    ctx.save_for_backward(output, u, h0)
+
+
+def _differentiate(ctx, dh):
+    dx, du, dh0 = _backward(dh, *ctx.saved_tensors, *ctx.options)
+    return dx, du, dh0, None, None, None
+
+
+def _save_for_second_backward(ctx, inputs, output):
+    dh, h, u, h0, ctx.activation, ctx.negative_slope, _ = inputs
+    ctx.save_for_backward(dh, h, u, h0, output[0])
+
+
+def _differentiate_backward(ctx, gdx, gdu, gdh0):
+    grads = reference.second_backward(gdx, gdu, gdh0, *ctx.saved_tensors, ctx.activation, ctx.negative_slope)
+    return *grads, None, None, None
+
+
+_states.register_autograd(_differentiate, setup_context=_save_for_backward)
+_backward.register_autograd(_differentiate_backward, setup_context=_save_for_second_backward)
