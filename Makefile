@@ -1,0 +1,107 @@
+# `make` lists the targets. Every target that needs .venv first lets scripts/setup.py complete it (0.3 s if it is).
+PROFILE ?= quick
+LAUNCHER ?= joblib
+JOBS ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+TABLE ?=
+SEEDS ?=
+PYTHON ?=
+EXTRAS ?=
+RUNS ?=
+
+# What the targets call.
+REPRODUCE = .venv/bin/python scripts/reproduce.py
+CHOICE = --profile '$(PROFILE)' --launcher '$(LAUNCHER)' --jobs '$(JOBS)' $(if $(SEEDS),--seeds '$(SEEDS)')
+PUBLISH = .venv/bin/python scripts/publish.py
+GET_DATA = .venv/bin/python scripts/get_data.py
+TEST = .venv/bin/python -m pytest
+LINT = .venv/bin/ruff check . && .venv/bin/ruff format --check .
+WANDB_SYNC = .venv/bin/wandb sync
+LOCK = .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --group dev \
+	pyproject.toml -o requirements.lock --no-annotate --custom-compile-command 'make lock'
+
+PYTHONS = $(if $(PYTHON),'$(PYTHON)',python3 python3.12 python3.11)
+SETUP = scripts/setup.py --extras '$(EXTRAS)' $(if $(PYTHON),--this-python) \
+	$(if $(filter setup,$(MAKECMDGOALS)),,--quiet)
+
+.PHONY: help setup test lint data plan reproduce-table publish tables adding mnist pmnist ptb-char ptb-word ntu \
+	depth bench smoke clean lock wandb-sync
+.NOTPARALLEL:
+
+help:
+	@echo "make TARGET [PROFILE=quick|fast|paper] [TABLE=...] [SEEDS=0,1,2] [JOBS=cores] [LAUNCHER=joblib] [PYTHON=...]"
+	@echo
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target meaning; do \
+		printf '  %-16s %s\n' "$$target" "$$meaning"; done
+
+setup: ## make .venv complete (EXTRAS=... adds optional packages, PYTHON=... chooses the Python)
+	@for python in $(PYTHONS); do \
+		if "$$python" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' >/dev/null 2>&1; \
+		then exec "$$python" $(SETUP); fi; \
+	done; \
+	echo "set-up: no Python 3.11 or 3.12 that runs (tried:" $(PYTHONS)"): install one, or name it as in" \
+		"make setup PYTHON=python3.11" >&2; exit 1
+
+test: setup ## run the tests
+	$(TEST)
+
+lint: setup ## check style and formatting
+	$(LINT)
+
+data: setup ## fetch the data sets that may be fetched, check them, explain the others
+	$(GET_DATA)
+
+plan: setup ## list the runs of the tables: signature, state, command
+	$(REPRODUCE) --plan $(CHOICE) $(if $(TABLE),--table '$(TABLE)')
+
+reproduce-table: setup ## train what is not finished and print the tables beside the paper's (TABLE=... for one)
+	$(REPRODUCE) $(CHOICE) $(if $(TABLE),--table '$(TABLE)')
+
+publish: setup ## copy records, curves and tables of this machine into results/
+	$(PUBLISH) --profile '$(PROFILE)'
+
+tables: setup ## render results/ again from the published records alone
+	$(PUBLISH) --render
+
+adding: setup ## the adding problem: Figure 2
+	$(REPRODUCE) $(CHOICE) --table figure2_adding
+
+mnist: setup ## sequential MNIST: Table 1, first column
+	$(REPRODUCE) $(CHOICE) --table table1_mnist --column smnist
+
+pmnist: setup ## permuted MNIST: Table 1, second column
+	$(REPRODUCE) $(CHOICE) --table table1_mnist --column pmnist
+
+ptb-char: ## Penn Treebank, characters: Table 2 (later)
+	@$(call later,ptb-char (Penn Treebank by characters: Table 2),issue 4)
+
+ptb-word: ## Penn Treebank, words: Table 3 (later)
+	@$(call later,ptb-word (Penn Treebank by words: Table 3),issue 4)
+
+ntu: ## skeleton action recognition, NTU RGB+D: Table 4 (later)
+	@$(call later,ntu (skeleton action recognition: Table 4),issue 5)
+
+depth: ## networks of 1 to 21 layers on permuted MNIST (later)
+	@$(call later,depth (1 to 21 layers on permuted MNIST),issue 3)
+
+bench: ## speed of the recurrence, the layer and a whole update (later)
+	@$(call later,bench (speed of recurrence and layer and update),issue 3)
+
+later = echo "make $(1) is not part of this version yet: $(2) brings it; make adding, mnist and pmnist work." >&2; exit 1
+
+smoke: setup ## every cell of every table at quick sizes with 2 updates, into a temporary folder
+	$(REPRODUCE) --smoke
+
+clean: ## remove caches, rendered tables and temporary folders; runs/ only with RUNS=1
+	find src scripts tests -type d -name __pycache__ -prune -exec rm -rf {} +
+	rm -rf .pytest_cache .ruff_cache runs/tables runs/.hydra
+	$(if $(filter 1,$(RUNS)),rm -rf runs,@echo "runs/ is kept (make clean RUNS=1 removes it, too)")
+
+lock: ## compile requirements.lock from pyproject.toml
+	@test -x .venv/bin/uv || $(MAKE) setup
+	$(LOCK)
+
+wandb-sync: setup ## upload the offline W&B runs of runs/wandb
+	@found=`find runs/wandb -type d -name 'offline-run-*' -prune 2>/dev/null | wc -l`; \
+	if test $$found -eq 0; then echo "wandb-sync: no offline runs under runs/wandb"; exit 0; fi; \
+	find runs/wandb -type d -name 'offline-run-*' -prune -exec $(WANDB_SYNC) {} + || { \
+	echo "wandb-sync: not everything was uploaded; logged in? (.venv/bin/wandb login)" >&2; exit 1; }
