@@ -179,7 +179,7 @@ def test_fetch_takes_what_the_mirror_has_and_checks_it(small_mnist, tmp_path, mo
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/"
-        monkeypatch.setattr(MNIST, "mirrors", [url + "nobody/", url])
+        monkeypatch.setattr(MNIST, "mirrors", ["http://127.0.0.1:9/", url])
         train, test = small_mnist / "train-images-idx3-ubyte.gz", small_mnist / "t10k-images-idx3-ubyte.gz"
         train.write_bytes(b"half")
         mnist.fetch()

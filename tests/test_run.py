@@ -1,5 +1,6 @@
 """One run: finished, resumed bit for bit, diverged, refused."""
 
+import errno
 import json
 import os
 import signal
@@ -12,7 +13,9 @@ import torch
 
 from indrnn import record
 from indrnn.callbacks import Checkpoint
+from indrnn.errors import NoData, UserError
 from indrnn.run import train
+from indrnn.sitting import only_one
 from indrnn.tasks import Task
 
 ADDING = ("experiment=quick/adding", "data.seq_len=10", "data.batch_size=8", "trainer.max_updates=12")
@@ -182,6 +185,47 @@ def test_a_damaged_checkpoint_is_named_and_the_run_starts_again(config, caplog):
     path.write_bytes(path.read_bytes()[:1000])
     assert train(config(*SMALL))["status"] == "finished"
     assert f"{path} is damaged" in caplog.text
+
+
+def test_without_its_data_a_run_says_so_in_its_record_and_is_tried_again(config, tmp_path, monkeypatch):
+    monkeypatch.setenv("INDRNN_DATA", str(tmp_path / "nowhere"))
+    cfg = config("experiment=smnist", "model=lstm", "model.hidden_size=4")
+    with pytest.raises(NoData, match="run `make data`"):
+        train(cfg)
+    assert record.read(folder(cfg))["status"] == "no_data" not in record.FINAL
+    with pytest.raises(NoData):
+        train(cfg)
+
+
+def test_a_checkpoint_of_other_code_is_named_and_the_run_starts_again(config, caplog):
+    cfg = config(*SMALL, "trainer.max_time=0")
+    train(cfg)
+    path = folder(cfg) / "last.ckpt"
+    past = torch.load(path, weights_only=True)
+    past["task"]["task"]["train_sum"] = torch.zeros(9)
+    torch.save(past, path)
+    assert train(config(*SMALL))["status"] == "finished"
+    assert f"{path} was written by other code" in caplog.text
+
+
+def test_a_run_in_progress_is_left_alone(config):
+    cfg = config(*SMALL)
+    with only_one(folder(cfg)), pytest.raises(UserError, match="is being trained by another process"):
+        train(cfg)
+
+
+def test_a_full_disk_is_one_sentence_and_loses_nothing(config, monkeypatch):
+    cfg = config(*SMALL)
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device", "run.json")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(record, "write", full)
+        with pytest.raises(OSError):
+            train(cfg)
+    monkeypatch.setattr(Task, "training_step", None)  # all updates are in the checkpoint
+    assert train(cfg)["status"] == "finished"
 
 
 def test_kill_minus_9_then_the_same_command_goes_on(tmp_path):

@@ -5,6 +5,10 @@ class UserError(ValueError):
     """A mistake that its user can mend; the message says what, where, and what to do."""
 
 
+class NoData(UserError):
+    """A file that has to be brought to the data folder is not there."""
+
+
 def positive(**sizes: int) -> None:
     """Raise UserError unless every named size is a whole number of at least 1.
 

@@ -15,9 +15,9 @@ from pytorch_lightning.loggers import Logger
 from indrnn import record
 from indrnn.callbacks import Checkpoint, Interrupted, UpdateBar
 from indrnn.data import Data
-from indrnn.errors import UserError
+from indrnn.errors import NoData, UserError
 from indrnn.listen import listener, stop_listening
-from indrnn.sitting import Sitting, device_name, only_one, quiet_lightning
+from indrnn.sitting import Sitting, device_name, keep_pages, only_one, quiet_lightning
 from indrnn.tasks import Diverged, Task
 
 log = logging.getLogger(__name__)
@@ -40,36 +40,27 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     if (done := record.read(folder)) and done["status"] in record.FINAL:
         return done
     with only_one(folder):
+        keep_pages()
         torch.set_num_threads(cfg.machine.threads)
         torch.set_flush_denormal(True)  # vanishing gradients are denormal numbers: fifteen times slower
         quiet_lightning()
         pl.seed_everything(cfg.seed, verbose=False)
         data: Data = instantiate(cfg.data)
         task: Task = instantiate(cfg.task, network=instantiate(cfg.model))
-        data.setup()
         sitting = Sitting(folder, signature, task)
-        logger = listener(
-            cfg.logger, f"{signature}-{sitting.started[:19].replace(':', '')}", config | {"signature": signature}
-        )
+        try:
+            data.setup()
+        except NoData:
+            sitting.end(entry(cfg, config, task, data, sitting, "no_data", {}))
+            raise
+        identity = f"{signature}-{sitting.started[:19].replace(':', '')}"
+        logger = listener(cfg.logger, identity, config | {"signature": signature})
         status, stop = fit(cfg, task, data, sitting, logger)
         metrics = best_metrics(task)
         if status == "finished":
             metrics |= test(cfg, task, data)
         stop_listening(logger, metrics, task.update)
-        done = {
-            "signature": signature,
-            "overrides": list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [],
-            "config": config,
-            "seed": cfg.seed,
-            "metrics": metrics,
-            "status": status,
-            "parameters": sum(p.numel() for p in task.network.parameters()),
-            "updates": task.update,
-            "examples": task.update * data.batch_size,
-            "device": device_name(cfg.machine.accelerator),
-            "data": data.describe(),
-            **sitting.provenance(),
-        }
+        done = entry(cfg, config, task, data, sitting, status, metrics)
         sitting.end(done)
     if stop == signal.SIGINT:
         raise KeyboardInterrupt
@@ -132,6 +123,26 @@ def trainer(cfg: DictConfig, logger: Logger | bool = False, **options: Any) -> p
         default_root_dir=record.ROOT / cfg.machine.runs,
         **options,
     )
+
+
+def entry(
+    cfg: DictConfig, config: dict, task: Task, data: Data, sitting: Sitting, status: str, metrics: dict[str, float]
+) -> dict[str, Any]:
+    """What the record of this run says."""
+    return {
+        "signature": sitting.signature,
+        "overrides": list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [],
+        "config": config,
+        "seed": cfg.seed,
+        "metrics": metrics,
+        "status": status,
+        "parameters": sum(p.numel() for p in task.network.parameters()),
+        "updates": task.update,
+        "examples": task.update * data.batch_size,
+        "device": device_name(cfg.machine.accelerator),
+        "data": data.describe(),
+        **sitting.provenance(),
+    }
 
 
 def best_metrics(task: Task) -> dict[str, float]:

@@ -4,24 +4,25 @@ import hashlib
 import os
 from pathlib import Path
 
-from indrnn.errors import UserError
+from indrnn.errors import NoData, UserError
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
 def data_folder() -> Path:
     """``$INDRNN_DATA``, else data/ beside conf/; a relative path is relative to the repository."""
-    return ROOT / os.environ.get("INDRNN_DATA", "data")
+    return (ROOT / os.environ.get("INDRNN_DATA", "data")).resolve()
 
 
 def verified(path: Path, sha256: str) -> bytes:
     """The bytes of a file.
 
     Raises:
-        UserError: the file is missing, or its checksum is not ``sha256``.
+        NoData: the file is missing.
+        UserError: its checksum is not ``sha256``.
     """
     if not path.is_file():
-        raise UserError(f"{path} is missing: run `make data`, or set INDRNN_DATA to the folder that holds it.")
+        raise NoData(f"{path} is missing: run `make data`, or set INDRNN_DATA to the folder that holds it.")
     content = path.read_bytes()
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:

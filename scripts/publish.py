@@ -1,0 +1,39 @@
+"""Copy this machine's records, curves and tables into results/, or render results/ again from what is there."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from indrnn import publish, record, schema
+from indrnn.errors import UserError
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--profile", help=f"publish this one: {', '.join(schema.PROFILES)}")
+    what.add_argument("--render", action="store_true", help="render all of results/ from results/runs")
+    parser.add_argument(
+        "--runs", type=Path, default=record.ROOT / "runs", help="folder to publish from (default: runs/)"
+    )
+    parser.add_argument("--results", type=Path, default=publish.RESULTS, help="default: results/")
+    args = parser.parse_args()
+    try:
+        if args.render:
+            reports = publish.render_all(args.results.resolve())
+        else:
+            reports = publish.publish(args.profile, args.runs.resolve(), args.results.resolve())
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    for report in reports:
+        print(f"{report.profile}/{report.table.name}: {len(report.made)} of {report.planned} runs")
+        for name in report.missing:
+            print(f"  missing: {name}")
+    if not reports:
+        print(f"Nothing is published in {args.results}.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

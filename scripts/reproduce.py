@@ -1,0 +1,179 @@
+"""Train what the papers' tables need and is not done yet, then print them beside the published numbers."""
+
+import argparse
+import contextlib
+import fcntl
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from indrnn import plan, record, render, schema, tables
+from indrnn.errors import UserError
+
+SMOKE = ["trainer.max_updates=2", "trainer.val_every=2", "logger=csv"]
+
+
+def main() -> int:
+    args = arguments()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, stop)
+    try:
+        if args.plan:
+            return show(args)
+        if args.smoke:
+            return smoke(args)
+        return reproduce(args)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on", file=sys.stderr)
+        return 130
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--table", action="append", help="a file of conf/table, may be repeated (default: all)")
+    parser.add_argument("--profile", default="quick", help=f"{', '.join(schema.PROFILES)} (default: quick)")
+    parser.add_argument("--column", action="append", help="a column's key in the table file, may be repeated")
+    parser.add_argument("--seeds", type=numbers, help="such as 0,1,2, instead of the table's")
+    parser.add_argument("--launcher", default="basic", help="a Hydra launcher: basic, joblib, ... (default: basic)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at once, for the launcher joblib")
+    parser.add_argument("--runs", type=Path, default=record.ROOT / "runs", help="folder of the runs (default: runs/)")
+    parser.add_argument("--plan", action="store_true", help="only list the runs: signature, state, command")
+    parser.add_argument("--smoke", action="store_true", help="every row at quick sizes with 2 updates, then forget it")
+    parser.add_argument("overrides", nargs="*", help="Hydra overrides for every run")
+    args = parser.parse_args()
+    args.runs = args.runs.resolve()
+    args.every_row = False
+    if args.jobs < 1:
+        parser.error(f"--jobs must be at least 1, not {args.jobs}")
+    return args
+
+
+def numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
+
+
+def stop(number: int, frame: object) -> None:
+    """Whatever asks this process to end is told to the runs as Ctrl-C."""
+    raise KeyboardInterrupt
+
+
+def planned(args: argparse.Namespace) -> list[plan.Run]:
+    return plan.runs(args.table, args.profile, args.column, args.seeds, extra(args), args.every_row)
+
+
+def extra(args: argparse.Namespace) -> list[str]:
+    """The overrides that may decide what a run is; those of Hydra itself only say how it starts."""
+    return [override for override in args.overrides if not override.startswith("hydra")]
+
+
+def show(args: argparse.Namespace) -> int:
+    """Print every planned run with its signature, state and command."""
+    states: Counter[str] = Counter()
+    for run in planned(args):
+        state = plan.state(run, args.runs)
+        states[state] += 1
+        print(f"{run.signature}  {state:13}  {run.table}: {run.name}")
+        print(f"{'':29}{shlex.join(['python', '-m', 'indrnn.train', *run.overrides])}")
+    print(f"{states.total()} runs: {', '.join(f'{count} {state}' for state, count in sorted(states.items()))}")
+    return 0
+
+
+def reproduce(args: argparse.Namespace) -> int:
+    """Launch what is not done, render all tables, say what is missing."""
+    runs = planned(args)
+    with only_one(args.runs) as lock:
+        if missing(runs, args.runs):
+            launch(args, runs, lock)
+        if not any(tables.records(runs, args.runs).values()):
+            raise UserError("No run was made; the reason stands above.")
+        out = args.runs / "tables" / args.profile
+        for report in reports(args):
+            render.write(report, out, args.runs)
+            if not args.smoke:
+                print("\n" + render.markdown(report, None))
+    if not args.smoke:
+        print(f"Tables: {out}")
+    if left := missing(runs, args.runs):
+        print(f"{left} of {len(runs)} runs are not done; the same command tries them again.", file=sys.stderr)
+    return 1 if left else 0
+
+
+def reports(args: argparse.Namespace) -> Iterator[tables.Report]:
+    for name in args.table or schema.table_names():
+        command = f"make reproduce-table TABLE={name} PROFILE={args.profile}"
+        if args.seeds or args.overrides:
+            command = shlex.join(["python", "scripts/reproduce.py", *sys.argv[1:]])
+        yield tables.report(name, args.profile, args.runs, args.seeds, extra(args), args.every_row, command)
+
+
+def missing(runs: list[plan.Run], folder: Path) -> int:
+    return sum(plan.state(run, folder) not in record.FINAL for run in runs)
+
+
+@contextlib.contextmanager
+def only_one(folder: Path) -> Iterator[TextIO]:
+    """Hold runs/.lock while this process or the runs that it started are alive."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            who = ", ".join(lock.read().split("\n")[:-1]) or "another process"
+            raise UserError(f"{folder} is in use by {who}: wait for it, or stop it.") from None
+        lock.truncate(0)
+        print(f"process {os.getpid()}", file=lock, flush=True)
+        yield lock
+
+
+def launch(args: argparse.Namespace, runs: list[plan.Run], lock: TextIO) -> None:
+    """Start the Hydra multirun and wait for it; which runs it could not make is seen in their records."""
+    sweeper = {"tables": args.table, "columns": args.column, "seeds": args.seeds}
+    command = [sys.executable, "-m", "indrnn.train", "-m", runs[0].overrides[0], "hydra/sweeper=indrnn_plan"]
+    command += [f"hydra.sweeper.{name}=[{','.join(map(str, what))}]" for name, what in sweeper.items() if what]
+    command += [f"hydra.sweeper.profile={args.profile}", f"hydra.sweeper.every_row={args.every_row}"]
+    command += [f"hydra/launcher={args.launcher}"]
+    if args.launcher == "joblib":
+        command.append(f"hydra.launcher.n_jobs={args.jobs}")
+    if args.runs != record.ROOT / "runs":
+        command.append(f"machine.runs={plan.quoted(str(args.runs))}")
+    # A process group of its own: Ctrl-C, which a terminal sends to all, reaches every run once and not twice.
+    child = subprocess.Popen([*command, *args.overrides], cwd=record.ROOT, pass_fds=[lock.fileno()], process_group=0)
+    print(f"which started {child.pid}", file=lock, flush=True)
+    try:
+        child.wait()
+    except KeyboardInterrupt:
+        with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired, KeyboardInterrupt):
+            os.killpg(child.pid, signal.SIGINT)
+            child.wait(timeout=30)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        raise
+
+
+def smoke(args: argparse.Namespace) -> int:
+    """Compose every cell of every table, train every row's quick cells for 2 updates, render, and look for holes."""
+    composed = sum(len(plan.runs(args.table, profile)) for profile in schema.PROFILES)
+    print(f"{composed} runs of all profiles compose", flush=True)
+    args.profile, args.seeds, args.every_row = "quick", [0], True
+    args.overrides = [*SMOKE, *args.overrides]
+    with tempfile.TemporaryDirectory(prefix="indrnn-smoke-") as folder:
+        args.runs = Path(folder).resolve()
+        code = reproduce(args)
+    print(f"smoke: {'every cell is there' if code == 0 else 'cells are missing'}")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+"""A Hydra sweeper whose sweep is conf/table: it hands the runs that are not done to whichever launcher is chosen.
+
+    python -m indrnn.train -m hydra/sweeper=indrnn_plan hydra.sweeper.tables=[figure2_adding] hydra/launcher=joblib
+
+Further overrides on the command line hold for every run. Hydra imports this file at each of its starts, so whatever
+takes time is imported when a sweep begins.
+"""
+
+import logging
+import sys
+import threading
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.errors import CompactHydraException
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+if TYPE_CHECKING:
+    from indrnn.plan import Run
+
+
+@dataclass
+class PlanSweeperConf:
+    """What hydra.sweeper.* may say; null means all of a table."""
+
+    _target_: str = "hydra_plugins.indrnn_plan.PlanSweeper"
+    tables: list[str] | None = None
+    profile: str = "quick"
+    columns: list[str] | None = None
+    seeds: list[int] | None = None
+    every_row: bool = False
+
+
+ConfigStore.instance().store(group="hydra/sweeper", name="indrnn_plan", node=PlanSweeperConf, provider="indrnn")
+
+
+class PlanSweeper(Sweeper):
+    """Launches the planned runs without a final record, each once.
+
+    Args:
+        tables: names in conf/table, all if null.
+        profile: quick, fast or paper.
+        columns, seeds: instead of all of the tables'.
+        every_row: also the rows that only other profiles run (for smoke tests).
+    """
+
+    def __init__(
+        self,
+        tables: list[str] | None,
+        profile: str,
+        columns: list[str] | None,
+        seeds: list[int] | None,
+        every_row: bool,
+    ):
+        self.tables, self.profile, self.columns = tables, profile, columns
+        self.seeds, self.every_row = seeds, every_row
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.folder = config.machine.runs
+        self.launcher: Launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Sequence[JobReturn]:
+        """Train what is not done; a run that fails does not stop the others, but the exit code says so.
+
+        Raises:
+            CompactHydraException: a name that does not exist, or runs that failed; one sentence.
+        """
+        from indrnn import plan, record
+        from indrnn.errors import UserError
+
+        # Hydra composes a config of its own before any sweep and may need an experiment for it; the plan has its own.
+        arguments = [argument for argument in arguments if not argument.startswith("experiment=")]
+        try:
+            planned = plan.runs(self.tables, self.profile, self.columns, self.seeds, arguments, self.every_row)
+        except UserError as error:
+            raise CompactHydraException(str(error)) from None
+        folder = record.ROOT / self.folder
+        todo = [run for run in planned if plan.state(run, folder) not in record.FINAL]
+        print(f"{len(planned)} runs planned, {len(planned) - len(todo)} done before, {len(todo)} to do", flush=True)
+        if not todo:
+            return []
+        for name in ("hydra", "hydra_plugins"):  # launchers would list all overrides of every run
+            logging.getLogger(name).setLevel(logging.WARNING)
+        jobs = [["machine.progress=false", *run.labels, *run.overrides] for run in todo]
+        try:
+            with Watch(todo, folder):
+                returns = self.launcher.launch(jobs, initial_job_idx=0)
+        except KeyboardInterrupt:
+            raise SystemExit(130) from None
+        self._complain(todo, returns)
+        return returns
+
+    def _complain(self, todo: "list[Run]", returns: Sequence[JobReturn]) -> None:
+        """One sentence per kind of failure, with the runs it hit."""
+        hit: dict[str, list[Run]] = {}
+        for run, job in zip(todo, returns, strict=True):
+            if job.status == JobStatus.FAILED:
+                error = job._return_value
+                text = str(error) if isinstance(error, CompactHydraException) else trace(error)
+                hit.setdefault(text, []).append(run)
+        for text, runs in hit.items():
+            names = "; ".join(run.name for run in runs[:3]) + f" and {len(runs) - 3} more" * (len(runs) > 3)
+            print(f"failed: {names}\n  {text}", file=sys.stderr, flush=True)
+        if hit:
+            raise CompactHydraException(f"{sum(map(len, hit.values()))} of {len(todo)} runs failed.")
+
+
+def trace(error: BaseException) -> str:
+    """An error nobody foresaw, with its traceback."""
+    return "".join(traceback.format_exception(error)).rstrip().replace("\n", "\n  ")
+
+
+class Watch(threading.Thread):
+    """Looks at the records of the launched runs once a second: one line per run that ended, and a bar in a terminal.
+
+    Launchers only return when all is over, and their workers are other processes or other machines; the records are
+    what all of them share.
+    """
+
+    def __init__(self, runs: "list[Run]", folder: Path):
+        super().__init__(daemon=True)
+        self.over = threading.Event()
+        self.folder = folder
+        self.runs = runs
+        self.seen = {run.signature: self._stamp(run) for run in runs}
+        self.ended = 0
+
+    def __enter__(self) -> "Watch":
+        from tqdm import tqdm
+
+        self.bar = tqdm(total=len(self.runs), unit="run", disable=not sys.stderr.isatty(), dynamic_ncols=True)
+        self.start()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.over.set()
+        self.join()
+        self.look()
+        self.bar.close()
+
+    def run(self) -> None:
+        while not self.over.wait(1.0):
+            self.look()
+            self.bar.refresh()
+
+    def look(self) -> None:
+        from indrnn import record
+
+        for run in self.runs:
+            stamp = self._stamp(run)
+            if stamp == self.seen[run.signature]:
+                continue
+            self.seen[run.signature] = stamp
+            if done := record.read(self.folder / run.signature):
+                self.ended += 1
+                self.bar.update()
+                self.bar.write(f"{self.ended:>3}/{len(self.runs)}  {line(run, done)}")
+                sys.stdout.flush()
+
+    def _stamp(self, run: "Run") -> int:
+        """Changes whenever the record is written; a file is only read when it did."""
+        try:
+            return (self.folder / run.signature / "run.json").stat().st_mtime_ns
+        except OSError:
+            return 0
+
+
+def line(run: "Run", done: dict[str, Any]) -> str:
+    """A run that ended, such as ``finished  figure2_adding  IndRNN, T = 100, seed 0  test/mse 0.0021  14 s``."""
+    value = done["metrics"].get(run.metric)
+    measured = "-" if value is None else f"{run.metric} {value:.4g}"
+    return f"{done['status']:<9}  {run.table}  {run.name}  {measured}  {done['wall_seconds']:.0f} s"

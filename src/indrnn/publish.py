@@ -1,0 +1,59 @@
+"""From this machine's runs/ to the repository's results/: records, curves, and the tables made of them alone."""
+
+from pathlib import Path
+
+from indrnn import plan, record, render, schema, tables
+from indrnn.errors import UserError
+
+RESULTS = record.ROOT / "results"
+
+
+def publish(profile: str, runs: Path, results: Path = RESULTS) -> list[tables.Report]:
+    """Copy the final records and curves of a profile's plan, then render its tables from the copies.
+
+    Args:
+        runs: the folder to publish from.
+        results: the folder to publish to; records that it has already stay unless this machine has the same run.
+
+    Returns:
+        the rendered tables; what they miss stands in their cells.
+
+    Raises:
+        UserError: nothing is done, or a record was made by code that no commit holds; nothing is written then.
+    """
+    found = tables.records(plan.runs(None, profile), runs)
+    final = {name: entry for name, entry in found.items() if entry and entry["status"] in record.FINAL}
+    if not final:
+        raise UserError(f"No run of profile {profile} is done in {runs}: nothing to publish.")
+    dirty = [name for name, entry in final.items() if entry["dirty"]]
+    if dirty:
+        raise UserError(
+            f"{len(dirty)} of {len(final)} runs were made with uncommitted changes in src/ or conf/, such as "
+            f"{dirty[0]}: commit, remove their folders and make them again. Nothing was published."
+        )
+    for name in final:
+        for file in ("curve.csv", "run.json"):  # the record last: whoever finds it finds all
+            if (runs / name / file).exists():
+                record.write_whole(results / "runs" / name / file, (runs / name / file).read_text())
+    return render_profile(profile, results)
+
+
+def render_profile(profile: str, results: Path = RESULTS) -> list[tables.Report]:
+    """Render results/<profile>/ from results/runs alone: every table that has a record there, or had one."""
+    done = []
+    for name in schema.table_names():
+        report = tables.report(name, profile, results / "runs")
+        if report.made or (results / profile / f"{name}.md").exists():
+            render.write(report, results / profile, results / "runs")
+            done.append(report)
+    return done
+
+
+def render_all(results: Path = RESULTS) -> list[tables.Report]:
+    """Render all published profiles."""
+    return [
+        report
+        for profile in schema.PROFILES
+        if (results / profile).is_dir()
+        for report in render_profile(profile, results)
+    ]

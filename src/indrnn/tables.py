@@ -1,0 +1,188 @@
+"""Plan + records -> what a table says; render.py writes it down."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from indrnn import cuts, plan, record, verdict
+from indrnn.schema import Claim, Column, Row, Table, load_table, only
+from indrnn.verdict import Finding, Record, Sample
+
+
+@dataclass(frozen=True)
+class Result:
+    """One cell: its runs (of the chosen candidate), their records, and what came out."""
+
+    row: Row
+    column: Column
+    column_key: str
+    runs: tuple[plan.Run, ...]
+    records: tuple[Record | None, ...]
+    ours: Sample
+    verdict: str
+    judged: bool = False
+    chosen: str = ""
+
+    @property
+    def paper(self) -> int | float | str | None:
+        return self.row.paper.get(self.column_key)
+
+    @property
+    def gap(self) -> float | None:
+        """Our mean minus the paper's value, where both are numbers and the profile compares them."""
+        if not self.judged or self.paper is None or isinstance(self.paper, str) or not self.ours.values:
+            return None
+        return self.ours.mean - self.paper
+
+    @property
+    def made(self) -> list[Record]:
+        return [entry for entry in self.records if entry]
+
+    @property
+    def parameters(self) -> int | None:
+        return next((entry["parameters"] for entry in self.made), None)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that a rendered table shows: results by column and row (keys), claims as sentences with findings."""
+
+    table: Table
+    profile: str
+    columns: dict[str, dict[str, Result]]
+    elsewhere: list[str]
+    claims: list[tuple[str, Finding]]
+    cuts: dict[str, list[str]]
+    stand_ins: list[str]
+    made: list[Record]
+    planned: int
+    command: str
+
+    @property
+    def complete(self) -> bool:
+        """Every planned run has a final record."""
+        return sum(entry["status"] in record.FINAL for entry in self.made) == self.planned
+
+    @property
+    def missing(self) -> list[str]:
+        """The names of the planned runs without a record."""
+        results = [result for column in self.columns.values() for result in column.values()]
+        return [run.name for x in results for run, entry in zip(x.runs, x.records, strict=True) if not entry]
+
+
+def report(
+    name: str,
+    profile: str,
+    folder: Path,
+    seeds: list[int] | None = None,
+    extra: Sequence[str] = (),
+    every_row: bool = False,
+    command: str = "",
+) -> Report:
+    """Read the records of a table's planned runs and judge them.
+
+    Args:
+        name: of a file in conf/table.
+        profile, seeds, extra, every_row: as in ``plan.plan``.
+        folder: of the runs, one folder per signature.
+        command: that makes these runs, for the footer.
+    """
+    table = load_table(name)
+    cells = plan.plan(table, profile, seeds=seeds, extra=extra, every_row=every_row)
+    found = records([run for cell in cells for run in cell.runs], folder)
+    columns: dict[str, dict[str, Result]] = {}
+    for cell in cells:
+        columns.setdefault(cell.column, {})[cell.row] = result(table, profile, cell, found)
+    there = {key: results for key, results in columns.items() if profile in table.columns[key].profiles}
+    made = [entry for entry in found.values() if entry]
+    return Report(
+        table,
+        profile,
+        there,
+        elsewhere(table, [key for key in columns if key not in there]),
+        findings(table, profile, columns),
+        cuts.cuts(table, profile, cells, extra),
+        list(dict.fromkeys(str(entry["data"]["stand_in"]) for entry in made if entry["data"].get("stand_in"))),
+        made,
+        len(found),
+        command or f"make reproduce-table TABLE={name} PROFILE={profile}",
+    )
+
+
+def records(runs: Iterable[plan.Run], folder: Path) -> dict[str, Record | None]:
+    """The record of every planned run by signature; one that lies in another run's folder counts as none."""
+    found = {}
+    for signature in dict.fromkeys(run.signature for run in runs):
+        entry = record.read(folder / signature)
+        found[signature] = entry if entry and entry["signature"] == signature else None
+    return found
+
+
+def result(table: Table, profile: str, cell: plan.Cell, found: dict[str, Record | None]) -> Result:
+    """Judge one cell, after validation has chosen among its candidates."""
+    row, column = table.rows[cell.row], table.columns[cell.column]
+    if not cell.runs:
+        return Result(row, column, cell.column, (), (), Sample((), 0, cell.reason), cell.reason)
+    candidates: dict[int, list[plan.Run]] = {}
+    for run in cell.runs:
+        candidates.setdefault(run.candidate, []).append(run)
+    entries = [[found[run.signature] for run in runs] for runs in candidates.values()]
+    best, chosen = 0, ""
+    if len(candidates) > 1:
+        best = verdict.best(entries, f"val/{table.metric}", table.lower_is_better)
+        if best is None:
+            every = tuple(entry for group in entries for entry in group)
+            missing = Sample((), len(cell.runs), verdict.pending(every))
+            return Result(row, column, cell.column, cell.runs, every, missing, missing.reason)
+        chosen = f"best of {len(candidates)} on validation: {', '.join(row.candidates[best])}"
+    ours = verdict.sample(entries[best], f"test/{table.metric}")
+    judged = profile in table.judged
+    words = ours.reason or f"not judged at {profile}"
+    if judged:
+        words = verdict.judge(ours, row.paper.get(cell.column), column.tolerance, table.lower_is_better)
+    return Result(row, column, cell.column, tuple(candidates[best]), tuple(entries[best]), ours, words, judged, chosen)
+
+
+def elsewhere(table: Table, keys: list[str]) -> list[str]:
+    """Columns that other profiles run, one sentence per set of profiles."""
+    groups: dict[str, list[str]] = {}
+    for key in keys:
+        groups.setdefault(only(table.columns[key].profiles), []).append(table.columns[key].label)
+    return [f"{', '.join(labels)}: {reason}." for reason, labels in groups.items()]
+
+
+def findings(table: Table, profile: str, columns: dict[str, dict[str, Result]]) -> list[tuple[str, Finding]]:
+    """The claims of this profile, each once per column and other row, with what they came to."""
+    found = []
+    for claim in table.claims:
+        for column in claim.columns if profile in claim.profiles else ():
+            ours = columns[column][claim.row]
+            for other in claim.lower_than or claim.higher_than or [""]:
+                theirs = columns[column][other].ours if other else None
+                text = sentence(table, claim, column, other, ours.runs[0].config if ours.runs else None)
+                found.append((text, finding(claim, ours.ours, theirs, table.number)))
+    return found
+
+
+def finding(claim: Claim, ours: Sample, theirs: Sample | None, number: str) -> Finding:
+    if claim.lower_than is not None:
+        return verdict.lower(ours, theirs, number)
+    if claim.higher_than is not None:
+        return verdict.higher(ours, theirs, number)
+    if claim.below is not None:
+        return verdict.below(ours, claim.below, number)
+    return verdict.above(ours, claim.above, number)
+
+
+def sentence(table: Table, claim: Claim, column: str, other: str, config: dict[str, Any] | None) -> str:
+    """A claim's text with its budget, taken from the config of its own row."""
+    return claim.text.format(
+        column=table.columns[column].label,
+        row=table.rows[claim.row].label,
+        other=table.rows[other].label if other else "",
+        updates=f"{config['trainer']['max_updates']:,}" if config else "?",
+        T=config["data"]["seq_len"] if config else "?",
+        below=claim.below,
+        above=claim.above,
+    )

@@ -1,0 +1,157 @@
+"""Numbers judged against the paper's, sentences judged against numbers. Pure functions of records."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.special import stdtrit
+
+from indrnn.record import FINAL
+
+Record = dict[str, Any]
+SLACK = 1e-9  # 1.3 - 1.0 is not 0.3 in binary
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The test metric of one cell. ``reason`` says why it has no verdict; empty where it is complete."""
+
+    values: tuple[float, ...]
+    planned: int
+    reason: str = ""
+
+    @property
+    def mean(self) -> float:
+        return math.fsum(self.values) / len(self.values) if self.values else math.nan
+
+    @property
+    def std(self) -> float:
+        """Sample standard deviation; NaN for fewer than two values."""
+        return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else math.nan
+
+
+def pending(records: Sequence[Record | None]) -> str:
+    """Why runs are not final yet; empty where all are."""
+    statuses = [record["status"] if record else "to do" for record in records]
+    final = sum(status in FINAL for status in statuses)
+    if final == len(records):
+        return ""
+    for status in ("no_data", "out_of_memory"):
+        if count := statuses.count(status):
+            return f"{status.replace('_', ' ')} {count}/{len(records)}"
+    return f"incomplete {final}/{len(records)}"
+
+
+def sample(records: Sequence[Record | None], metric: str) -> Sample:
+    """One value per finished run; a diverged seed makes the whole cell fail and leaves no mean to quote.
+
+    Args:
+        records: one per planned run, None where there is none.
+        metric: as in the record, such as ``test/mse``. A finished run without it, or with NaN, counts as diverged.
+    """
+    values, diverged = [], 0
+    for record in records:
+        value = record["metrics"].get(metric) if record else None
+        if record and record["status"] == "finished" and value is not None and math.isfinite(value):
+            values.append(float(value))
+        elif record and record["status"] in FINAL:
+            diverged += 1
+    if diverged:
+        return Sample((), len(records), f"failed {diverged}/{len(records)}")
+    return Sample(tuple(values), len(records), pending(records))
+
+
+def best(candidates: Sequence[Sequence[Record | None]], metric: str, lower_is_better: bool) -> int | None:
+    """The candidate with the best mean validation metric; None until every run of every candidate is final.
+
+    A candidate with a diverged seed is out; if all are, the first stands for them.
+    """
+    if any(pending(records) for records in candidates):
+        return None
+    sign = 1 if lower_is_better else -1
+    means = [sign * sample(records, metric).mean for records in candidates]
+    return min(range(len(means)), key=lambda i: math.inf if math.isnan(means[i]) else means[i])
+
+
+def judge(ours: Sample, paper: float | str | None, tolerance: float | None, lower_is_better: bool) -> str:
+    """reproduced, better or worse; otherwise the reason why it is none of them."""
+    if ours.reason:
+        return ours.reason
+    if paper is None:
+        return "not run in the paper"
+    if paper == "-":
+        return "no number in the paper"
+    if isinstance(paper, str):
+        return "curve, no number"
+    gap = ours.mean - paper
+    if abs(gap) <= tolerance + SLACK:
+        return "reproduced"
+    return "better" if (gap < 0) == lower_is_better else "worse"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a claim came to: holds, does not hold or undecided, and the numbers that say so."""
+
+    verdict: str
+    evidence: str
+
+
+def below(ours: Sample, bound: float, number: str) -> Finding:
+    """The claim that a cell lies below a bound: every seed below it, or every seed not."""
+    return _threshold(ours, bound, number, -1)
+
+
+def above(ours: Sample, bound: float, number: str) -> Finding:
+    """The claim that a cell lies above a bound: every seed above it, or every seed not."""
+    return _threshold(ours, bound, number, 1)
+
+
+def _threshold(ours: Sample, bound: float, number: str, sign: int) -> Finding:
+    if ours.reason:
+        return Finding("undecided", ours.reason)
+    yes = sum(sign * (value - bound) > 0 for value in ours.values)
+    span = f"{min(ours.values):{number}} to {max(ours.values):{number}}"
+    return Finding({ours.planned: "holds", 0: "does not hold"}.get(yes, "undecided"),
+                   f"{yes} of {ours.planned} seeds; {span}")  # fmt: skip
+
+
+def lower(ours: Sample, other: Sample, number: str) -> Finding:
+    """The claim that a cell is lower than another: the 95% Welch interval of the difference lies below 0."""
+    return _difference(ours, other, number, -1)
+
+
+def higher(ours: Sample, other: Sample, number: str) -> Finding:
+    """The claim that a cell is higher than another: the 95% Welch interval of the difference lies above 0."""
+    return _difference(ours, other, number, 1)
+
+
+def _difference(ours: Sample, other: Sample, number: str, sign: int) -> Finding:
+    for side, entry in (("this", ours), ("the other", other)):
+        if entry.reason:
+            return Finding("undecided", f"{side} one: {entry.reason}")
+    if min(len(ours.values), len(other.values)) < 2:
+        return Finding("undecided", f"{ours.mean - other.mean:+{number}}, one seed has no spread")
+    low, high = welch(ours.values, other.values)
+    evidence = f"{ours.mean - other.mean:+{number}} [{low:+{number}}, {high:+{number}}]"
+    if sign * low > 0 and sign * high > 0:
+        return Finding("holds", evidence)
+    if sign * low < 0 and sign * high < 0:
+        return Finding("does not hold", evidence)
+    return Finding("undecided", evidence)
+
+
+def welch(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
+    """95% interval of mean(a) - mean(b) without the assumption of equal variances (Welch 1947).
+
+    Where neither side varies it is the difference itself, twice.
+    """
+    difference = float(np.mean(a) - np.mean(b))
+    va, vb = (0.0 if np.ptp(x) == 0 else float(np.var(x, ddof=1)) / len(x) for x in (a, b))
+    if va + vb == 0:
+        return difference, difference
+    freedom = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
+    half = float(stdtrit(freedom, 0.975)) * math.sqrt(va + vb)
+    return difference - half, difference + half

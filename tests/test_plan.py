@@ -1,0 +1,223 @@
+import importlib.util
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.errors import CompactHydraException
+from made_up import record_of
+
+from hydra_plugins.indrnn_plan import PlanSweeper, Watch
+from indrnn import plan, record, schema
+from indrnn.errors import UserError
+
+
+@pytest.mark.parametrize("name", schema.table_names())
+@pytest.mark.parametrize("profile", schema.PROFILES)
+def test_every_cell_has_runs_or_a_reason(name, profile):
+    table = schema.load_table(name)
+    cells = plan.plan(table, profile)
+    assert len(cells) == len(table.rows) * len(table.columns)
+    assert all(bool(cell.runs) != bool(cell.reason) for cell in cells)
+    signatures = [run.signature for cell in cells for run in cell.runs]
+    assert len(set(signatures)) == len(signatures)
+
+
+def test_a_planned_run_is_the_run_of_its_command(config):
+    """Also for other seeds, which share one composition."""
+    cells = plan.plan(schema.load_table("table1_mnist"), "quick", columns=["pmnist"], seeds=[0, 7])
+    run = next(cell for cell in cells if cell.row == "indrnn_6").runs[1]
+    cfg = config(*run.labels, *run.overrides)
+    assert cfg.seed == 7
+    assert record.signature(record.signed(cfg)) == run.signature
+    assert (cfg.logger.group, cfg.logger.name) == ("table1_mnist", "IndRNN (6 layers), pMNIST, seed 7")
+
+
+@pytest.mark.parametrize("text", ["T = 100, a=b (6)", "it's", 'say "12"', "back\\slash", "{y}: [z]", "\\'", "end\\"])
+def test_labels_survive_hydras_grammar(text):
+    override = OverridesParser.create().parse_override(f"logger.name={plan.quoted(text)}")
+    assert override.value() == text
+
+
+def test_reasons():
+    reasons = {(c.row, c.column): c.reason for c in plan.plan(schema.load_table("table1_mnist"), "quick")}
+    assert reasons["urnn", "smnist"] == "cited"
+    assert reasons["dense_indrnn", "smnist"] == "paper profile only"
+    figure = schema.load_table("figure2_adding")
+    reasons = {(c.row, c.column): c.reason for c in plan.plan(figure, "paper")}
+    assert reasons["lstm", "T5000"] == "not run in the paper"
+    assert reasons["lstm", "T200"] == "quick profile only"
+    assert {(c.row, c.column): c.reason for c in plan.plan(schema.load_table("table1_mnist"), "paper")}[
+        "dense_indrnn", "pmnist"
+    ] == "not built yet"
+
+
+def test_learning_rates_of_figure_2_are_those_of_the_text():
+    cells = {(c.row, c.column): c for c in plan.plan(schema.load_table("figure2_adding"), "paper", seeds=[0])}
+    rates = {key: c.runs[0].config["recipe"]["learning_rate"] for key, c in cells.items() if c.runs}
+    assert {rates[row, "T500"] for row in ("rnn_tanh", "lstm")} == {2e-3}
+    assert rates["indrnn", "T5000"] == rates["irnn", "T100"] == 2e-4
+    assert rates["irnn", "T500"] == rates["irnn", "T1000"] == 1e-5
+
+
+def test_columns_seeds_extra_and_every_row():
+    table = schema.load_table("figure2_adding")
+    cells = plan.plan(table, "quick", columns=["T100"], seeds=[5], extra=["trainer.max_updates=2"])
+    assert {(run.column, run.seed) for cell in cells for run in cell.runs} == {("T = 100", 5)}
+    assert all(run.config["trainer"]["max_updates"] == 2 for cell in cells for run in cell.runs)
+    mnist = schema.load_table("table1_mnist")
+    quick = {c.row for c in plan.plan(mnist, "quick", seeds=[0]) if c.runs}
+    every = {c.row for c in plan.plan(mnist, "quick", seeds=[0], every_row=True) if c.runs}
+    assert every == {key for key, row in mnist.rows.items() if row.overrides is not None} >= quick
+
+
+def test_candidates_are_runs_of_their_own():
+    table = schema.load_table("table1_mnist")
+    cells = {(c.row, c.column): c for c in plan.plan(table, "paper", seeds=[0, 1])}
+    assert len(cells["lstm", "smnist"].runs) == 2 * len(table.rows["lstm"].candidates)
+    assert len(cells["indrnn_6", "smnist"].runs) == 2
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda: schema.load_table("table9"), "no table 'table9'; there are: figure2_adding"),
+        (lambda: plan.runs(None, "quik"), "no profile 'quik'; there are: quick, fast, paper"),
+        (lambda: plan.runs(["figure2_adding"], "quick", columns=["T7"]), "no column 'T7'; it has: T100"),
+        (lambda: plan.runs(["figure2_adding"], "quick", extra=["trainer.max_update=2"]), "max_update"),
+        (lambda: plan.runs(["figure2_adding"], "quick", extra=["trainer.clip=1,2"]), "not a sweep: trainer.clip=1,2"),
+    ],
+)
+def test_a_mistake_is_one_sentence(call, words):
+    with pytest.raises(UserError) as error:
+        call()
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "old, new, words",
+    [
+        ("title:", "titel:", "titel"),
+        ("tolerance: 0.3", "tolerance: null", "no tolerance to judge it by"),
+        ("lower_than: [irnn", "lower_than: [irrn", "names 'irrn'"),
+        ("lower_than:", "below: 3\n    lower_than:", "exactly one of"),
+        ("profiles: [paper]", "profiles: [papre]", "names 'papre'"),
+        ("model=gru", "model=grru", "no model 'grru'; there are: "),
+        ("experiment: smnist", "experiment: mnist", "no experiment 'quick/mnist'; there are: adding"),
+    ],
+)
+def test_a_mistyped_table_is_refused(tmp_path, monkeypatch, old, new, words):
+    text = (schema.CONF / "table" / "table1_mnist.yaml").read_text()
+    assert old in text
+    for path in schema.CONF.iterdir():
+        if path.name != "table":
+            (tmp_path / path.name).symlink_to(path)
+    (tmp_path / "table").mkdir()
+    (tmp_path / "table" / "table1_mnist.yaml").write_text(text.replace(old, new))
+    monkeypatch.setattr(schema, "CONF", tmp_path)
+    with pytest.raises(UserError, match=words):
+        plan.plan(schema.load_table("table1_mnist"), "quick")
+
+
+def test_composing_leaves_a_running_hydra_alone():
+    with initialize_config_dir(str(schema.CONF), version_base="1.3"):
+        outer = GlobalHydra.instance().hydra
+        plan.runs(["figure2_adding"], "quick", columns=["T100"], seeds=[0])
+        assert GlobalHydra.instance().hydra is outer
+        assert compose("config", ["experiment=quick/adding"]).seed == 0
+
+
+def test_planning_needs_no_torch():
+    code = "import sys, runpy; sys.argv = ['reproduce.py', '--plan', '--table', 'figure2_adding']\n"
+    code += "try: runpy.run_path('scripts/reproduce.py', run_name='__main__')\n"
+    code += "except SystemExit as end: assert not end.code and 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], cwd=record.ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    run = plan.runs(["figure2_adding"], "quick")[0]
+    assert f"{run.signature}  to do" in done.stdout or f"{run.signature}  finished" in done.stdout
+    assert f"python -m indrnn.train {' '.join(run.overrides)}" in done.stdout
+
+
+class Launcher:
+    """Writes records instead of training; the jobs of LSTM fail."""
+
+    def __init__(self, folder: Path, runs: list[plan.Run]):
+        self.folder, self.runs, self.jobs = folder, runs, []
+
+    def launch(self, jobs, initial_job_idx):
+        self.jobs, returns = jobs, []
+        for job in jobs:
+            done = JobReturn(overrides=job, status=JobStatus.COMPLETED)
+            run = next(run for run in self.runs if set(run.overrides) <= set(job))
+            if run.row == "LSTM":
+                done.status, done.return_value = JobStatus.FAILED, CompactHydraException("No data here.")
+            else:
+                record.write(self.folder / run.signature, record_of(run), [])
+            returns.append(done)
+        return returns
+
+
+def sweeper(folder, launcher):
+    made = PlanSweeper(["figure2_adding"], "quick", ["T100"], [0], False)
+    made.folder, made.launcher = str(folder), launcher
+    return made
+
+
+def test_sweeper_launches_what_is_not_done_and_names_what_failed(tmp_path, capsys):
+    runs = plan.runs(["figure2_adding"], "quick", columns=["T100"], seeds=[0])
+    record.write(tmp_path / runs[0].signature, record_of(runs[0]), [])
+    launcher = Launcher(tmp_path, runs)
+    with pytest.raises(CompactHydraException, match="1 of 3 runs failed"):
+        sweeper(tmp_path, launcher).sweep([])
+    assert len(launcher.jobs) == 3
+    assert all("machine.progress=false" in job for job in launcher.jobs)
+    said = capsys.readouterr()
+    assert "4 runs planned, 1 done before, 3 to do" in said.out
+    assert "2/3  finished   figure2_adding  IndRNN, T = 100, seed 0  test/mse" in said.out
+    assert "failed: LSTM, T = 100, seed 0\n  No data here." in said.err
+    again = Launcher(tmp_path, runs)
+    with pytest.raises(CompactHydraException):
+        sweeper(tmp_path, again).sweep([])
+    assert len(again.jobs) == 1
+
+
+def test_sweepers_arguments_hold_for_every_run(tmp_path):
+    extra = ["trainer.max_updates=2"]
+    runs = plan.runs(["figure2_adding"], "quick", columns=["T100"], seeds=[0], extra=extra)
+    launcher = Launcher(tmp_path, [run for run in runs if run.row != "LSTM"] * 2)
+    launcher.runs = runs
+    with pytest.raises(CompactHydraException):
+        sweeper(tmp_path, launcher).sweep(["experiment=quick/adding", *extra])
+    assert all(extra[0] in job and job.count("experiment=quick/adding") == 1 for job in launcher.jobs)
+
+
+def test_sweeper_says_a_mistake_in_one_sentence(tmp_path):
+    with pytest.raises(CompactHydraException, match="no table 'table9'"):
+        PlanSweeper(["table9"], "quick", None, None, False).sweep([])
+
+
+def test_watch_reports_a_retried_run_once(tmp_path, capsys):
+    run = plan.runs(["figure2_adding"], "quick", columns=["T100"], seeds=[0])[0]
+    record.write(tmp_path / run.signature, record_of(run, status="interrupted"), [])
+    with Watch([run], tmp_path):
+        time.sleep(0.01)  # a later mtime
+        record.write(tmp_path / run.signature, record_of(run), [])
+    assert capsys.readouterr().out.count("finished") == 1
+
+
+def test_second_reproduction_is_refused(tmp_path):
+    spec = importlib.util.spec_from_file_location("reproduce", record.ROOT / "scripts" / "reproduce.py")
+    reproduce = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(reproduce)
+    with reproduce.only_one(tmp_path):
+        with pytest.raises(UserError, match=r"is in use by process \d+: wait for it"):
+            with reproduce.only_one(tmp_path):
+                pass
+    with reproduce.only_one(tmp_path):
+        pass

@@ -1,0 +1,108 @@
+import math
+
+import pytest
+from scipy import stats
+
+from indrnn import verdict
+from indrnn.verdict import Sample
+
+
+def made(value, status="finished", metric="test/error"):
+    return {"status": status, "metrics": {} if value is None else {metric: value}}
+
+
+def test_sample_is_mean_and_sample_deviation():
+    ours = verdict.sample([made(1.0), made(2.0), made(4.0)], "test/error")
+    assert (ours.mean, ours.reason, ours.planned) == (pytest.approx(7 / 3), "", 3)
+    assert ours.std == pytest.approx(stats.tstd([1, 2, 4]))
+    assert math.isnan(Sample((1.0,), 1).std)
+
+
+@pytest.mark.parametrize(
+    "records, reason, values",
+    [
+        ([made(1.0), None, made(3.0)], "incomplete 2/3", (1.0, 3.0)),
+        ([made(1.0), made(None, "interrupted"), None], "incomplete 1/3", (1.0,)),
+        ([made(1.0), made(None, "out_of_memory"), None], "out of memory 1/3", (1.0,)),
+        ([made(1.0), made(None, "diverged"), None], "failed 1/3", ()),
+        ([made(1.0), made(math.nan), made(2.0)], "failed 1/3", ()),
+        ([made(1.0), made(None), made(0.0)], "failed 1/3", ()),
+    ],
+)
+def test_every_gap_has_a_reason_and_nan_is_never_a_number(records, reason, values):
+    ours = verdict.sample(records, "test/error")
+    assert (ours.reason, ours.values) == (reason, values)
+    assert verdict.judge(ours, 1.0, 0.3, True) == reason
+
+
+@pytest.mark.parametrize(
+    "value, paper, lower_is_better, expected",
+    [
+        (1.3, 1.0, True, "reproduced"),  # 1.3 - 1.0 > 0.3 in binary
+        (0.7, 1.0, True, "reproduced"),
+        (1.31, 1.0, True, "worse"),
+        (0.6, 1.0, True, "better"),
+        (1.31, 1.0, False, "better"),
+        (0.6, 1.0, False, "worse"),
+        (0.6, "-", True, "no number in the paper"),
+        (0.6, "≈ 0.167", True, "curve, no number"),
+        (0.6, None, True, "not run in the paper"),
+    ],
+)
+def test_judge(value, paper, lower_is_better, expected):
+    assert verdict.judge(Sample((value,), 1), paper, 0.3, lower_is_better) == expected
+
+
+def test_welch_interval_is_scipys():
+    a, b = [1.0, 2.0, 3.5], [4.0, 4.1, 4.3]
+    theirs = stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
+    assert verdict.welch(a, b) == pytest.approx((theirs.low, theirs.high))
+
+
+def test_welch_without_spread():
+    assert verdict.welch([0.5, 0.5], [0.25, 0.25]) == (0.25, 0.25)
+    low, high = verdict.welch([1.0, 1.0, 1.0], [2.0, 2.1, 1.9])
+    assert low < -1 < high < 0
+    # three equal numbers whose mean is not exactly themselves
+    assert verdict.welch([0.1] * 3, [0.1] * 3) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "ours, other, expected",
+    [
+        ((1.0, 1.1, 0.9), (5.0, 5.1, 4.9), "holds"),
+        ((5.0, 5.1, 4.9), (1.0, 1.1, 0.9), "does not hold"),
+        ((1.0, 5.0, 3.0), (2.0, 5.1, 4.9), "undecided"),
+        ((1.0, 1.0), (1.0, 1.0), "undecided"),
+        ((1.0,), (9.0,), "undecided"),
+    ],
+)
+def test_differences(ours, other, expected):
+    ours, other = Sample(ours, len(ours)), Sample(other, len(other))
+    assert verdict.lower(ours, other, ".2f").verdict == expected
+    assert verdict.higher(other, ours, ".2f").verdict == expected
+
+
+def test_differences_name_what_is_missing():
+    whole, hole = Sample((1.0, 2.0), 2), Sample((), 3, "failed 1/3")
+    assert verdict.lower(whole, hole, ".2f") == verdict.Finding("undecided", "the other one: failed 1/3")
+    assert verdict.lower(hole, whole, ".2f").evidence == "this one: failed 1/3"
+
+
+def test_thresholds_need_every_seed():
+    assert verdict.below(Sample((0.001, 0.002), 2), 0.01, ".3f").verdict == "holds"
+    assert verdict.below(Sample((0.001, 0.02), 2), 0.01, ".3f").verdict == "undecided"
+    assert verdict.below(Sample((0.01, 0.02), 2), 0.01, ".3f").verdict == "does not hold"
+    assert verdict.above(Sample((0.16, 0.17), 2), 0.1, ".3f").verdict == "holds"
+    assert verdict.above(Sample((0.16,), 2, "incomplete 1/2"), 0.1, ".3f").verdict == "undecided"
+
+
+def test_best_candidate():
+    low, high = [made(1.0), made(2.0)], [made(3.0), made(4.0)]
+    failed = [made(0.1), made(None, "diverged")]
+    assert verdict.best([high, low], "test/error", True) == 1
+    assert verdict.best([high, low], "test/error", False) == 0
+    assert verdict.best([failed, high], "test/error", True) == 1
+    assert verdict.best([failed, high], "test/error", False) == 1
+    assert verdict.best([failed, failed], "test/error", True) == 0
+    assert verdict.best([low, [made(0.5), None]], "test/error", True) is None
