@@ -26,6 +26,9 @@ def main() -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return 1
+    if args.results.resolve() == publish.RESULTS:
+        readme = record.ROOT / "README.md"
+        record.write_whole(readme, publish.with_tables(readme.read_text()))
     for report in reports:
         print(f"{report.profile}/{report.table.name}: {len(report.made)} of {report.planned} runs")
         for name in report.missing:

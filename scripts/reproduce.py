@@ -98,10 +98,10 @@ def reproduce(args: argparse.Namespace) -> int:
         if not any(tables.records(runs, args.runs).values()):
             raise UserError("No run was made; the reason stands above.")
         out = args.runs / "tables" / args.profile
-        for report in reports(args):
+        for report in reports(args, None):
             render.write(report, out, args.runs)
-            if not args.smoke:
-                print("\n" + render.markdown(report, None))
+        for report in [] if args.smoke else reports(args, args.column):
+            print("\n" + render.markdown(report, None))
     if not args.smoke:
         print(f"Tables: {out}")
     if left := missing(runs, args.runs):
@@ -109,12 +109,12 @@ def reproduce(args: argparse.Namespace) -> int:
     return 1 if left else 0
 
 
-def reports(args: argparse.Namespace) -> Iterator[tables.Report]:
+def reports(args: argparse.Namespace, columns: list[str] | None) -> Iterator[tables.Report]:
     for name in args.table or schema.table_names():
         command = f"make reproduce-table TABLE={name} PROFILE={args.profile}"
         if args.seeds or args.overrides:
             command = shlex.join(["python", "scripts/reproduce.py", *sys.argv[1:]])
-        yield tables.report(name, args.profile, args.runs, args.seeds, extra(args), args.every_row, command)
+        yield tables.report(name, args.profile, args.runs, args.seeds, extra(args), args.every_row, command, columns)
 
 
 def missing(runs: list[plan.Run], folder: Path) -> int:

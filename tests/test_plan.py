@@ -108,7 +108,7 @@ def test_a_mistake_is_one_sentence(call, words):
         ("lower_than: [irnn", "lower_than: [irrn", "names 'irrn'"),
         ("lower_than:", "below: 3\n    lower_than:", "exactly one of"),
         ("profiles: [paper]", "profiles: [papre]", "names 'papre'"),
-        ("model=gru", "model=grru", "no model 'grru'; there are: "),
+        ("model=lstm", "model=lstn", "no model 'lstn'; there are: "),
         ("experiment: smnist", "experiment: mnist", "no experiment 'quick/mnist'; there are: adding"),
     ],
 )

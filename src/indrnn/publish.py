@@ -1,5 +1,9 @@
-"""From this machine's runs/ to the repository's results/: records, curves, and the tables made of them alone."""
+"""From this machine's runs/ to the repository's results/: records, curves, and the tables made of them alone.
 
+The README shows published tables between ``<!-- results/quick/NAME.md -->`` and ``<!-- end -->``.
+"""
+
+import re
 from pathlib import Path
 
 from indrnn import plan, record, render, schema, tables
@@ -57,3 +61,21 @@ def render_all(results: Path = RESULTS) -> list[tables.Report]:
         if (results / profile).is_dir()
         for report in render_profile(profile, results)
     ]
+
+
+def with_tables(text: str, root: Path = record.ROOT) -> str:
+    """A text with every marked place filled anew from the file that it names; headings go two levels down.
+
+    A file that is not there yet leaves its place empty.
+    """
+
+    def filled(place: re.Match) -> str:
+        path = root / place[1]
+        if not path.exists():
+            return f"<!-- {place[1]} -->\n<!-- end -->"
+        table = re.sub(r"^#", "###", path.read_text(), flags=re.M)
+        table = table.replace("](../runs/", "](results/runs/")
+        table = re.sub(r"\]\(([\w]+\.png)\)", rf"]({Path(place[1]).parent.as_posix()}/\1)", table)
+        return f"<!-- {place[1]} -->\n{table}<!-- end -->"
+
+    return re.sub(r"<!-- (results/\S+\.md) -->\n.*?<!-- end -->", filled, text, flags=re.S)

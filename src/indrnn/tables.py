@@ -79,6 +79,7 @@ def report(
     extra: Sequence[str] = (),
     every_row: bool = False,
     command: str = "",
+    only_columns: list[str] | None = None,
 ) -> Report:
     """Read the records of a table's planned runs and judge them.
 
@@ -87,9 +88,10 @@ def report(
         profile, seeds, extra, every_row: as in ``plan.plan``.
         folder: of the runs, one folder per signature.
         command: that makes these runs, for the footer.
+        only_columns: keys of the columns wanted, all if omitted.
     """
     table = load_table(name)
-    cells = plan.plan(table, profile, seeds=seeds, extra=extra, every_row=every_row)
+    cells = plan.plan(table, profile, only_columns, seeds=seeds, extra=extra, every_row=every_row)
     found = records([run for cell in cells for run in cell.runs], folder)
     columns: dict[str, dict[str, Result]] = {}
     for cell in cells:
@@ -157,6 +159,8 @@ def findings(table: Table, profile: str, columns: dict[str, dict[str, Result]]) 
     found = []
     for claim in table.claims:
         for column in claim.columns if profile in claim.profiles else ():
+            if column not in columns:
+                continue
             ours = columns[column][claim.row]
             for other in claim.lower_than or claim.higher_than or [""]:
                 theirs = columns[column][other].ours if other else None

@@ -1,0 +1,121 @@
+"""What a user types, in processes of their own: sweeps, launchers, stops, and every mistake in one sentence."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from indrnn import record
+
+TINY = (
+    "data.val_examples=10",
+    "data.test_examples=10",
+    "model.hidden_size=4",
+    "trainer.max_updates=2",
+    "trainer.val_every=2",
+    "logger=csv",
+)
+TRAIN = (sys.executable, "-m", "indrnn.train")
+REPRODUCE = (sys.executable, "scripts/reproduce.py")
+
+
+def call(*command: str, code: int = 0) -> subprocess.CompletedProcess:
+    done = subprocess.run(command, cwd=record.ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    return done
+
+
+def records(runs) -> list[dict]:
+    return [record.read(path.parent) for path in sorted(runs.glob("*/run.json"))]
+
+
+@pytest.mark.parametrize(
+    "launcher", [[], ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]], ids=["basic", "joblib"]
+)
+def test_a_sweep_trains_every_combination_and_goes_on_after_a_failing_one(tmp_path, launcher):
+    sweep = ["experiment=quick/adding", "model=indrnn,lstm", "data.seq_len=10,1", "seed=0,1"]
+    done = call(*TRAIN, "-m", *sweep, *TINY, *launcher, f"machine.runs={tmp_path}", code=1)
+    assert "data.seq_len must be at least 2" in done.stderr
+    made = records(tmp_path)
+    assert sorted((r["config"]["model"]["_target_"].split(".")[-1], r["seed"]) for r in made) == [
+        ("PlainIndRNN", 0),
+        ("PlainIndRNN", 1),
+        ("lstm", 0),
+        ("lstm", 1),
+    ]
+    assert all(r["status"] == "finished" and r["config"]["data"]["seq_len"] == 10 for r in made)
+    assert all("experiment=quick/adding" in r["overrides"] for r in made)
+
+
+@pytest.mark.parametrize(
+    "override, words",
+    [
+        ("experiment=quick/addding", "Could not find 'experiment/quick/addding'"),
+        ("model=lsmt", "Could not find 'model/lsmt'"),
+        ("trainer.max_update=3", "Could not override 'trainer.max_update'"),
+        ("recipe.gamma=0", "gamma must be above 0, not 0."),
+        ("+model.dropuot=1", "unexpected keyword argument 'dropuot'"),
+        ("seed=-1", "seed must be a whole number of at least 0, not -1."),
+        ("machine=gpu", "no GPU"),
+    ],
+)
+def test_a_mistake_is_told_without_a_traceback(tmp_path, override, words):
+    done = call(*TRAIN, *TINY, override, f"machine.runs={tmp_path}", code=1)
+    assert words in done.stderr and not records(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (("--table", "table1_minst"), "There is no table 'table1_minst'; there are: figure2_adding, table1_mnist"),
+        (("--profile", "quik"), "There is no profile 'quik'"),
+        (("--table", "figure2_adding", "--column", "T7"), "has no column 'T7'"),
+        (("--table", "figure2_adding", "data.seq_length=3"), "data.seq_length"),
+    ],
+)
+def test_a_mistaken_table_is_told_without_a_traceback(tmp_path, arguments, words):
+    done = call(*REPRODUCE, *arguments, "--runs", str(tmp_path / "runs"), code=1)
+    assert words in done.stderr and not list((tmp_path).rglob("run.json"))
+
+
+def test_a_damaged_record_is_told_and_made_again_and_the_others_stay(tmp_path):
+    command = (
+        *REPRODUCE,
+        "--table",
+        "figure2_adding",
+        "--column",
+        "T100",
+        "--seeds",
+        "0",
+        "--runs",
+        str(tmp_path),
+        *TINY,
+    )
+    call(*command)
+    paths = sorted(tmp_path.glob("*/run.json"))
+    assert len(paths) == 4
+    before = {path: path.read_text() for path in paths}
+    paths[0].write_text(before[paths[0]][:100])
+    done = call(*command)
+    assert "1 to do" in done.stdout and f"{paths[0]} cannot be read" in done.stderr
+    assert [path.read_text() == before[path] for path in paths] == [False, True, True, True]
+    assert record.read(paths[0].parent)["status"] == "finished"
+
+
+def test_ctrl_c_leaves_a_record_and_the_same_command_goes_on(tmp_path):
+    command = [*TRAIN, *TINY, "data.seq_len=10", "trainer.max_updates=20000", "trainer.val_every=20000"]
+    command += [f"machine.runs={tmp_path}", "machine.checkpoint_seconds=0.1"]
+    process = subprocess.Popen(command, cwd=record.ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("*/last.ckpt")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1 and "the same command goes on from the last checkpoint" in said
+    assert "Traceback" not in said
+    (stopped,) = records(tmp_path)
+    assert stopped["status"] == "interrupted" and 0 < stopped["updates"] < 20000

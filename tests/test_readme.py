@@ -1,0 +1,46 @@
+"""The README's commands run, its tables are the published ones, its links lead somewhere."""
+
+import re
+import shlex
+import subprocess
+
+import pytest
+
+from indrnn import publish, record
+
+README = (record.ROOT / "README.md").read_text()
+BLOCKS = "\n".join(re.findall(r"```sh\n(.*?)```", README, re.S))
+COMMANDS = [line.split("#")[0].strip() for line in BLOCKS.splitlines() if line.split("#")[0].strip()]
+TRAIN = ".venv/bin/python -m indrnn.train "
+
+
+def test_there_are_commands():
+    assert "make test" in COMMANDS and "make reproduce-table" in COMMANDS and len(COMMANDS) > 8
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith(TRAIN)])
+def test_training_commands_compose(config, command):
+    words = shlex.split(command.removeprefix(TRAIN))
+    if "-m" in words:
+        words = [re.sub(r"=([^,\[]*),.*", r"=\1", word) for word in words if word != "-m"]
+    config(*(word for word in words if not word.startswith("hydra")))
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("make ")])
+def test_make_commands_exist(command):
+    done = subprocess.run([*shlex.split(command), "--dry-run"], cwd=record.ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_other_commands_are_known():
+    others = [c for c in COMMANDS if not c.startswith(("make ", TRAIN))]
+    assert others == []
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\(((?!http|#)[^)]+)\)", README))))
+def test_links_lead_somewhere(path):
+    assert (record.ROOT / path).exists()
+
+
+def test_tables_are_the_published_ones():
+    assert publish.with_tables(README) == README
