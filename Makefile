@@ -6,11 +6,13 @@ TABLE ?=
 SEEDS ?=
 PYTHON ?=
 EXTRAS ?=
+MACHINE ?=
 RUNS ?=
 
 # What the targets call.
 REPRODUCE = .venv/bin/python scripts/reproduce.py
 CHOICE = --profile '$(PROFILE)' --launcher '$(LAUNCHER)' --jobs '$(JOBS)' $(if $(SEEDS),--seeds '$(SEEDS)')
+WHERE = $(if $(MACHINE),machine=$(MACHINE))
 PUBLISH = .venv/bin/python scripts/publish.py
 GET_DATA = .venv/bin/python scripts/get_data.py
 TEST = .venv/bin/python -m pytest
@@ -28,7 +30,7 @@ SETUP = scripts/setup.py --extras '$(EXTRAS)' $(if $(PYTHON),--this-python) \
 .NOTPARALLEL:
 
 help:
-	@echo "make TARGET [PROFILE=quick|fast|paper] [TABLE=...] [SEEDS=0,1,2] [JOBS=cores] [LAUNCHER=joblib] [PYTHON=...]"
+	@echo "make TARGET [PROFILE=quick|fast|paper] [TABLE=...] [SEEDS=0,1,2] [JOBS=cores] [LAUNCHER=joblib] [MACHINE=cpu|gpu]"
 	@echo
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target meaning; do \
 		printf '  %-16s %s\n' "$$target" "$$meaning"; done
@@ -51,10 +53,10 @@ data: setup ## fetch the data sets that may be fetched, check them, explain the 
 	$(GET_DATA)
 
 plan: setup ## list the runs of the tables: signature, state, command
-	$(REPRODUCE) --plan $(CHOICE) $(if $(TABLE),--table '$(TABLE)')
+	$(REPRODUCE) --plan $(CHOICE) $(if $(TABLE),--table '$(TABLE)') $(WHERE)
 
 reproduce-table: setup ## train what is not finished and print the tables beside the paper's (TABLE=... for one)
-	$(REPRODUCE) $(CHOICE) $(if $(TABLE),--table '$(TABLE)')
+	$(REPRODUCE) $(CHOICE) $(if $(TABLE),--table '$(TABLE)') $(WHERE)
 
 publish: setup ## copy records, curves and tables of this machine into results/
 	$(PUBLISH) --profile '$(PROFILE)'
@@ -63,13 +65,13 @@ tables: setup ## render results/ again from the published records alone
 	$(PUBLISH) --render
 
 adding: setup ## the adding problem: Figure 2
-	$(REPRODUCE) $(CHOICE) --table figure2_adding
+	$(REPRODUCE) $(CHOICE) --table figure2_adding $(WHERE)
 
 mnist: setup ## sequential MNIST: Table 1, first column
-	$(REPRODUCE) $(CHOICE) --table table1_mnist --column smnist
+	$(REPRODUCE) $(CHOICE) --table table1_mnist --column smnist $(WHERE)
 
 pmnist: setup ## permuted MNIST: Table 1, second column
-	$(REPRODUCE) $(CHOICE) --table table1_mnist --column pmnist
+	$(REPRODUCE) $(CHOICE) --table table1_mnist --column pmnist $(WHERE)
 
 ptb-char: ## Penn Treebank, characters: Table 2 (later)
 	@$(call later,ptb-char (Penn Treebank by characters: Table 2),issue 4)

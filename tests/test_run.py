@@ -170,9 +170,10 @@ def test_second_signal_stops_at_once():
         checkpoint.hear(signal.SIGINT, None)
 
 
-def test_a_loss_that_is_not_a_number_ends_the_run_as_diverged(config):
+def test_a_loss_that_is_not_a_number_ends_the_run_as_diverged(config, caplog):
     cfg = config(*SMALL, "recipe.learning_rate=1e30", "model=irnn", "trainer.clip=null")
     done = train(cfg)
+    assert "The loss is not a number at update 5: the run ends as diverged." in caplog.text
     assert done["status"] == "diverged" and not any(name.startswith("test/") for name in done["metrics"])
     assert json.loads((folder(cfg) / "run.json").read_text())["status"] == "diverged"
     assert train(cfg) == done

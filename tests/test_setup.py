@@ -337,6 +337,6 @@ def test_without_a_python_that_runs_make_says_so(tmp_path):
 
 
 def test_the_variables_reach_the_command():
-    done = make("--dry-run", "reproduce-table", "SEEDS=0,1", "TABLE=table2", "JOBS=3", PROFILE="fast")
-    words = " --profile 'fast' --launcher 'joblib' --jobs '3' --seeds '0,1' --table 'table2'\n"
+    done = make("--dry-run", "reproduce-table", "SEEDS=0,1", "TABLE=table2", "JOBS=3", "MACHINE=gpu", PROFILE="fast")
+    words = " --profile 'fast' --launcher 'joblib' --jobs '3' --seeds '0,1' --table 'table2' machine=gpu\n"
     assert done.stdout.endswith(words)

@@ -2,7 +2,6 @@
 
 import logging
 import os
-from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("WANDB_SILENT", "true")  # read when wandb is imported: its greetings would bury the bars
@@ -10,6 +9,8 @@ import wandb  # noqa: E402
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import Logger
+
+from indrnn import record
 
 log = logging.getLogger(__name__)
 
@@ -24,11 +25,12 @@ def listener(cfg: DictConfig, identity: str, config: dict[str, Any]) -> Logger |
     """
     if "_target_" not in cfg:
         return None
-    Path(cfg.save_dir).mkdir(parents=True, exist_ok=True)
+    folder = record.ROOT / cfg.save_dir
+    folder.mkdir(parents=True, exist_ok=True)
     settings = wandb.Settings(silent=True, console="off", init_timeout=30)
     try:
         mode = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False) else "offline")
-        logger = instantiate(cfg, id=identity, resume="allow", mode=mode, settings=settings)
+        logger = instantiate(cfg, save_dir=str(folder), id=identity, resume="allow", mode=mode, settings=settings)
         logger.log_hyperparams(config)
         logger.experiment.define_metric("*", step_metric="update")
     except (wandb.errors.CommError, wandb.errors.UsageError) as error:

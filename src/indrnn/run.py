@@ -89,6 +89,7 @@ def fit(cfg: DictConfig, task: Task, data: Data, sitting: Sitting, logger: Logge
     except Interrupted as interrupted:
         return "interrupted", interrupted.signal
     except Diverged:
+        log.warning("The loss is not a number at update %s: the run ends as diverged.", task.update)
         return "diverged", 0
     except torch.OutOfMemoryError as error:
         log.warning("Out of memory: %s", str(error).splitlines()[0])
