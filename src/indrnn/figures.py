@@ -68,7 +68,8 @@ def panel(axes: Axes, results: list[Result], metric: str, folder: Path) -> None:
             mean = [math.fsum(one[update] for one in there) / len(there) for update in common]
             axes.plot(np.array(common) / 1000, mean, color=color, linestyle=dash, linewidth=2)
     axes.axhline(CHANCE, color="black", linewidth=0.7, zorder=1)
-    axes.text(0.99, CHANCE + 0.004, "chance 1/6", transform=axes.get_yaxis_transform(), ha="right", fontsize=8)
+    place = axes.get_yaxis_transform()  # below its line, because models that learn nothing lie just above it
+    axes.text(0.99, CHANCE - 0.003, "chance 1/6", transform=place, ha="right", va="top", fontsize=8)
     axes.text(0.99, 0.98, "\n".join(missing), transform=axes.transAxes, ha="right", va="top", fontsize=7.5)
     axes.set_xlabel("updates (thousands)")
     axes.set_xlim(left=0)
