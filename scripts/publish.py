@@ -23,7 +23,7 @@ def main() -> int:
             reports = publish.render_all(args.results.resolve())
         else:
             reports = publish.publish(args.profile, args.runs.resolve(), args.results.resolve())
-    except UserError as error:
+    except (UserError, OSError) as error:  # OSError: a folder that cannot be written, a full disk
         print(error, file=sys.stderr)
         return 1
     if args.results.resolve() == publish.RESULTS:

@@ -31,7 +31,7 @@ def main() -> int:
         if args.smoke:
             return smoke(args)
         return reproduce(args)
-    except UserError as error:
+    except (UserError, OSError) as error:  # OSError: a folder that cannot be written, a full disk
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -68,7 +68,7 @@ def test_a_full_disk_leaves_the_old_record(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(record.os, "fsync", full)
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match="curve.csv"):
         record.write(tmp_path, made_up(tmp_path, status="interrupted"), [])
     assert (tmp_path / "run.json").read_text() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["curve.csv", "run.json"]

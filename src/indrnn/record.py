@@ -98,7 +98,11 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def replace_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let ``write`` make a file beside ``path``, then move it there: a kill or a full disk leaves no half of it."""
+    """Let ``write`` make a file beside ``path``, then move it there: a kill or a full disk leaves no half of it.
+
+    Raises:
+        OSError: it cannot be written; names ``path``.
+    """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -106,9 +110,10 @@ def replace_whole(path: Path, write: Callable[[Path], Any]) -> None:
         with open(part, "rb") as file:
             os.fsync(file.fileno())
         os.replace(part, path)
-    except BaseException:
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
         part.unlink(missing_ok=True)
-        raise
 
 
 def summary(record: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import fcntl
+import io
 import logging
 import os
 import platform
@@ -57,7 +58,7 @@ class Sitting:
             "code": self.code,
             "task": self.task.state(),
         }
-        record.replace_whole(self.path, lambda part: torch.save(state, part))
+        save_tensors(self.path, state)
 
     def elapsed(self) -> float:
         """Seconds of all sittings together."""
@@ -72,8 +73,7 @@ class Sitting:
         folder = self.path.parent
         final = done["status"] in record.FINAL
         if final and self.task.best:
-            weights = self.task.best["network"]
-            record.replace_whole(folder / "weights.pt", lambda part: torch.save(weights, part))
+            save_tensors(folder / "weights.pt", self.task.best["network"])
         record.write(folder, done, self.task.curve)
         if final:
             self.path.unlink(missing_ok=True)
@@ -93,6 +93,13 @@ class Sitting:
             log.warning("%s was written by other code: the run starts from the beginning.", self.path)
             return {}
         return past
+
+
+def save_tensors(path: Path, state: dict[str, Any]) -> None:
+    """torch.save, whole or not at all; through memory, because on a full disk torch loses the reason of its error."""
+    content = io.BytesIO()
+    torch.save(state, content)
+    record.replace_whole(path, lambda part: part.write_bytes(content.getbuffer()))
 
 
 def shapes(state: dict[str, torch.Tensor]) -> dict[str, torch.Size]:
