@@ -86,8 +86,10 @@ class PixelMNIST(Data):
         order = np.random.RandomState(self.split_seed).permutation(len(images))
         parts = np.split(order[: sum(wanted)], np.cumsum(wanted)[:-1])
         splits = {split: (images[part], labels[part]) for split, part in zip((TRAIN, VAL, TEST), parts, strict=False)}
-        if test:
-            splits[TEST] = (test[0][: self.counts[TEST]], test[1][: self.counts[TEST]])
+        if test:  # a part of the test images is drawn: their first half is twice as hard as the second
+            order = np.random.RandomState(self.split_seed).permutation(len(test[0]))
+            pick = np.sort(order[: self.counts[TEST]])
+            splits[TEST] = (test[0][pick], test[1][pick])
         self._splits = {split: (self._sequences(x), y) for split, (x, y) in splits.items()}
 
     def train_batch(self, update: int) -> tuple[Tensor, Tensor]:
