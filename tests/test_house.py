@@ -9,7 +9,7 @@ from indrnn.record import ROOT
 FLOORS = [
     {"errors", "recurrence"},
     {"layers", "baselines", "metrics", "data", "schedules"},
-    {"networks", "tasks"},
+    {"networks", "dense", "tasks"},
     {"record", "callbacks", "sitting", "listen", "run", "train"},
 ]
 SOURCES = sorted((ROOT / "src" / "indrnn").rglob("*.py"))

@@ -5,8 +5,10 @@ import torch
 from torch import nn
 
 from indrnn import networks
+from indrnn.dense import DenseIndRNN
 from indrnn.errors import UserError
-from indrnn.networks import PlainIndRNN
+from indrnn.layers import IndRNNUnit
+from indrnn.networks import PlainIndRNN, ResidualIndRNN
 
 T, B, M, K, N = 9, 2, 3, 4, 16
 
@@ -20,6 +22,8 @@ ALL = {
     "plain-3": lambda: plain(3),
     "plain-21": lambda: plain(21),
     "plain-2 before": lambda: plain(2, "before"),
+    "residual-5": lambda: ResidualIndRNN(M, K, N, 5, seq_len=T, gamma=2.0, batch_norm="after", init_std=0.5),
+    "dense": lambda: DenseIndRNN(M, K, 3, [2, 1], seq_len=T, gamma=2.0, batch_norm="after", init_std=0.5),
     "rnn_tanh": lambda: networks.rnn_tanh(M, K, N, 1),
     "irnn": lambda: networks.irnn(M, K, N, 2),
     "lstm": lambda: networks.lstm(M, K, N, 2),
@@ -44,6 +48,46 @@ def test_mnist_counts(num_layers, parameters):
     with torch.device("meta"):
         net = PlainIndRNN(1, 10, 128, num_layers, seq_len=784, gamma=5.0, batch_norm="after")
     assert count(net) == parameters
+
+
+def test_mnist_counts_of_residual_and_dense():
+    """5 blocks; blocks (8, 6, 4) with growth 16. The recurrences, one u each, are 11 and 40."""
+    with torch.device("meta"):
+        residual = ResidualIndRNN(1, 10, 128, 11, seq_len=784, gamma=5.0, batch_norm="after")
+        dense = DenseIndRNN(1, 10, 16, [8, 6, 4], seq_len=784, gamma=5.0, batch_norm="after")
+    assert count(residual) == 170_890 and count(dense) == 256_514
+    units = [[m for m in net.modules() if isinstance(m, IndRNNUnit)] for net in (residual, dense)]
+    assert [len(found) for found in units] == [11, 40]
+
+
+def test_residual_block_is_the_equation():
+    """x + W2 unit(W1 unit(x)), then the final unit."""
+    net = ResidualIndRNN(M, K, N, 3, seq_len=T, gamma=2.0, init_std=0.5).double().eval()
+    x = torch.randn(T, B, M, dtype=torch.double)
+    z = net.input(x)
+    first = net.linears[0](net.units[0](z)[0])
+    z = z + net.linears[1](net.units[1](first)[0])
+    torch.testing.assert_close(net.features(x)[0], net.units[2](z)[0])
+
+
+def test_dense_layers_read_all_before_them():
+    net = DenseIndRNN(M, K, 3, [2, 1], seq_len=T, gamma=2.0)
+    assert [layer.weight_ih.shape for layer in net.bottlenecks] == [(12, 18), (12, 21), (12, 12)]
+    assert [layer.weight_ih.shape for layer in net.transitions] == [(12, 24), (7, 15)]
+    assert net.head.in_features == 7
+
+
+def test_last_units_start_near_one():
+    residual = ResidualIndRNN(M, K, 500, 3, seq_len=100, gamma=2.0)
+    dense = DenseIndRNN(M, K, 30, [1, 1], seq_len=100, gamma=2.0)
+    for last, before in ((residual.units[-1], residual.units[-2]), (dense.transitions[-1], dense.transitions[0])):
+        assert last.u.min() > 0.99 and before.u.min() < 0.1
+
+
+@pytest.mark.parametrize("num_layers", [1, 2, 4])
+def test_residual_layers_come_in_pairs_and_one(num_layers):
+    with pytest.raises(UserError, match="2 x blocks"):
+        ResidualIndRNN(M, K, N, num_layers, seq_len=T, gamma=2.0)
 
 
 @pytest.mark.parametrize("build", ALL.values(), ids=ALL)

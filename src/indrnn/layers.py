@@ -104,14 +104,19 @@ class IndRNNLayer(IndRNNUnit):
         positive(input_size=input_size)
         self.weight_ih = nn.Parameter(torch.empty(hidden_size, input_size))
         self.bias = nn.Parameter(torch.zeros(hidden_size))
-        if init_std is None:
-            nn.init.kaiming_uniform_(self.weight_ih, a=8)
-        else:
-            nn.init.normal_(self.weight_ih, std=init_std)
+        init_weight_(self.weight_ih, init_std)
 
     def forward(self, x: Tensor, h0: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """x (T, B, M), h0 (B, N) -> outputs (T, B, N), last h (B, N)."""
         return super().forward(F.linear(x, self.weight_ih, self.bias), h0)
+
+
+def init_weight_(weight: Tensor, init_std: float | None) -> None:
+    """Draw W; see IndRNNLayer."""
+    if init_std is None:
+        nn.init.kaiming_uniform_(weight, a=8)
+    else:
+        nn.init.normal_(weight, std=init_std)
 
 
 class SequenceBatchNorm(nn.BatchNorm1d):

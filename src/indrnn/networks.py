@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from indrnn import baselines
-from indrnn.errors import positive
-from indrnn.layers import IndRNNLayer, IndRNNUnit, SharedMaskDropout, bound_of
+from indrnn.errors import UserError, positive
+from indrnn.layers import IndRNNLayer, IndRNNUnit, SharedMaskDropout, bound_of, init_weight_
 
 
 class Network(nn.Module):
@@ -105,6 +105,62 @@ class PlainIndRNN(Network):
         return x, last
 
 
+class ResidualIndRNN(Network):
+    """P18 Fig. 1b, pre-activation: x + W2 unit(W1 unit(x)), where a unit is recurrence and batch norm, then dropout.
+
+    An input Linear, blocks of two recurrent layers each, a final unit: ``num_layers`` = 2 x blocks + 1. (P19 calls the
+    network of 5 blocks, 11 recurrent layers, "12 layers".)
+
+    Args:
+        num_layers: recurrent layers, odd and at least 3.
+        others: as for PlainIndRNN.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        hidden_size: int,
+        num_layers: int,
+        seq_len: int,
+        gamma: float,
+        activation: str = "relu",
+        last_layer_near_one: bool = True,
+        batch_norm: str | None = None,
+        dropout: float = 0.0,
+        init_std: float | None = None,
+    ):
+        super().__init__(hidden_size, output_size)
+        positive(num_layers=num_layers)
+        if num_layers < 3 or num_layers % 2 == 0:
+            raise UserError(f"num_layers of a residual network is 2 x blocks + 1, at least 3, not {num_layers}.")
+        bound = bound_of(gamma, seq_len)
+        self.input = linear(input_size, hidden_size, init_std)
+        self.units, self.linears = nn.ModuleList(), nn.ModuleList()
+        for i in range(num_layers):
+            near_one = last_layer_near_one and i == num_layers - 1
+            u_range = (min(1 / bound, bound) if near_one else 0.0, bound)
+            self.units.append(IndRNNUnit(hidden_size, bound, u_range, activation, batch_norm))
+        for _ in range(num_layers - 1):
+            self.linears.append(linear(hidden_size, hidden_size, init_std))
+        self.dropout = SharedMaskDropout(dropout)
+
+    def features(self, x: Tensor, state: list[Tensor] | None = None) -> tuple[Tensor, list[Tensor]]:
+        """x (T, B, M), state one (B, N) a recurrent layer -> outputs (T, B, N), state."""
+        last = []
+
+        def unit(z: Tensor) -> Tensor:
+            i = len(last)
+            h, end = self.units[i](z, None if state is None else state[i])
+            last.append(end)
+            return self.dropout(h)
+
+        x = self.input(x)
+        for first, second in zip(self.linears[::2], self.linears[1::2], strict=True):
+            x = x + second(unit(first(unit(x))))
+        return unit(x), last
+
+
 class Baseline(Network):
     """A torch recurrent network of ``indrnn.baselines`` under the same head."""
 
@@ -131,3 +187,11 @@ def lstm(input_size: int, output_size: int, hidden_size: int, num_layers: int) -
 
 def gru(input_size: int, output_size: int, hidden_size: int, num_layers: int) -> Network:
     return Baseline(baselines.gru(input_size, hidden_size, num_layers), output_size)
+
+
+def linear(input_size: int, output_size: int, init_std: float | None) -> nn.Linear:
+    """A Linear that starts as the input weights of an IndRNNLayer do."""
+    layer = nn.Linear(input_size, output_size)
+    init_weight_(layer.weight, init_std)
+    nn.init.zeros_(layer.bias)
+    return layer
