@@ -49,11 +49,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at once, for the launcher joblib")
     parser.add_argument("--runs", type=Path, default=record.ROOT / "runs", help="folder of the runs (default: runs/)")
     parser.add_argument("--plan", action="store_true", help="only list the runs: signature, state, command")
-    parser.add_argument("--smoke", action="store_true", help="every row at quick sizes with 2 updates, then forget it")
+    parser.add_argument("--smoke", action="store_true", help="every cell at quick sizes with 2 updates, then forget it")
     parser.add_argument("overrides", nargs="*", help="Hydra overrides for every run")
     args = parser.parse_args()
     args.runs = args.runs.resolve()
-    args.every_row = False
+    args.every_cell = False
     if args.jobs < 1:
         parser.error(f"--jobs must be at least 1, not {args.jobs}")
     return args
@@ -69,7 +69,7 @@ def stop(number: int, frame: object) -> None:
 
 
 def planned(args: argparse.Namespace) -> list[plan.Run]:
-    return plan.runs(args.table, args.profile, args.column, args.seeds, extra(args), args.every_row)
+    return plan.runs(args.table, args.profile, args.column, args.seeds, extra(args), args.every_cell)
 
 
 def extra(args: argparse.Namespace) -> list[str]:
@@ -114,7 +114,7 @@ def reports(args: argparse.Namespace, columns: list[str] | None) -> Iterator[tab
         command = f"make reproduce-table TABLE={name} PROFILE={args.profile}"
         if args.seeds or args.overrides:
             command = shlex.join(["python", "scripts/reproduce.py", *sys.argv[1:]])
-        yield tables.report(name, args.profile, args.runs, args.seeds, extra(args), args.every_row, command, columns)
+        yield tables.report(name, args.profile, args.runs, args.seeds, extra(args), args.every_cell, command, columns)
 
 
 def missing(runs: list[plan.Run], folder: Path) -> int:
@@ -142,7 +142,7 @@ def launch(args: argparse.Namespace, runs: list[plan.Run], lock: TextIO) -> None
     sweeper = {"tables": args.table, "columns": args.column, "seeds": args.seeds}
     command = [sys.executable, "-m", "indrnn.train", "-m", runs[0].overrides[0], "hydra/sweeper=indrnn_plan"]
     command += [f"hydra.sweeper.{name}=[{','.join(map(str, what))}]" for name, what in sweeper.items() if what]
-    command += [f"hydra.sweeper.profile={args.profile}", f"hydra.sweeper.every_row={args.every_row}"]
+    command += [f"hydra.sweeper.profile={args.profile}", f"hydra.sweeper.every_cell={args.every_cell}"]
     command += [f"hydra/launcher={args.launcher}"]
     if args.launcher == "joblib":
         command.append(f"hydra.launcher.n_jobs={args.jobs}")
@@ -163,10 +163,10 @@ def launch(args: argparse.Namespace, runs: list[plan.Run], lock: TextIO) -> None
 
 
 def smoke(args: argparse.Namespace) -> int:
-    """Compose every cell of every table, train every row's quick cells for 2 updates, render, and look for holes."""
+    """Compose every cell of every table, train every cell at quick sizes for 2 updates, render, and look for holes."""
     composed = sum(len(plan.runs(args.table, profile)) for profile in schema.PROFILES)
     print(f"{composed} runs of all profiles compose", flush=True)
-    args.profile, args.seeds, args.every_row = "quick", [0], True
+    args.profile, args.seeds, args.every_cell = "quick", [0], True
     args.overrides = [*SMOKE, *args.overrides]
     with tempfile.TemporaryDirectory(prefix="indrnn-smoke-") as folder:
         args.runs = Path(folder).resolve()

@@ -66,15 +66,17 @@ def test_learning_rates_of_figure_2_are_those_of_the_text():
     assert rates["irnn", "T500"] == rates["irnn", "T1000"] == 1e-5
 
 
-def test_columns_seeds_extra_and_every_row():
+def test_columns_seeds_extra_and_every_cell():
     table = schema.load_table("figure2_adding")
     cells = plan.plan(table, "quick", columns=["T100"], seeds=[5], extra=["trainer.max_updates=2"])
     assert {(run.column, run.seed) for cell in cells for run in cell.runs} == {("T = 100", 5)}
     assert all(run.config["trainer"]["max_updates"] == 2 for cell in cells for run in cell.runs)
     mnist = schema.load_table("table1_mnist")
     quick = {c.row for c in plan.plan(mnist, "quick", seeds=[0]) if c.runs}
-    every = {c.row for c in plan.plan(mnist, "quick", seeds=[0], every_row=True) if c.runs}
+    every = {c.row for c in plan.plan(mnist, "quick", seeds=[0], every_cell=True) if c.runs}
     assert every == {key for key, row in mnist.rows.items() if row.overrides is not None} >= quick
+    every = {(c.row, c.column) for c in plan.plan(table, "quick", seeds=[0], every_cell=True) if c.runs}
+    assert len(every) == 4 * 4 + 1 and ("indrnn", "T5000") in every
 
 
 def test_candidates_are_runs_of_their_own():

@@ -37,7 +37,7 @@ class PlanSweeperConf:
     profile: str = "quick"
     columns: list[str] | None = None
     seeds: list[int] | None = None
-    every_row: bool = False
+    every_cell: bool = False
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="indrnn_plan", node=PlanSweeperConf, provider="indrnn")
@@ -50,7 +50,7 @@ class PlanSweeper(Sweeper):
         tables: names in conf/table, all if null.
         profile: quick, fast or paper.
         columns, seeds: instead of all of the tables'.
-        every_row: also the rows that only other profiles run (for smoke tests).
+        every_cell: also the rows and columns that only other profiles run (for smoke tests).
     """
 
     def __init__(
@@ -59,10 +59,10 @@ class PlanSweeper(Sweeper):
         profile: str,
         columns: list[str] | None,
         seeds: list[int] | None,
-        every_row: bool,
+        every_cell: bool,
     ):
         self.tables, self.profile, self.columns = tables, profile, columns
-        self.seeds, self.every_row = seeds, every_row
+        self.seeds, self.every_cell = seeds, every_cell
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.folder = config.machine.runs
@@ -82,7 +82,7 @@ class PlanSweeper(Sweeper):
         # Hydra composes a config of its own before any sweep and may need an experiment for it; the plan has its own.
         arguments = [argument for argument in arguments if not argument.startswith("experiment=")]
         try:
-            planned = plan.runs(self.tables, self.profile, self.columns, self.seeds, arguments, self.every_row)
+            planned = plan.runs(self.tables, self.profile, self.columns, self.seeds, arguments, self.every_cell)
         except UserError as error:
             raise CompactHydraException(str(error)) from None
         folder = record.ROOT / self.folder

@@ -59,7 +59,7 @@ def plan(
     columns: list[str] | None = None,
     seeds: list[int] | None = None,
     extra: Sequence[str] = (),
-    every_row: bool = False,
+    every_cell: bool = False,
 ) -> list[Cell]:
     """All cells of a table, column by column.
 
@@ -68,7 +68,7 @@ def plan(
         columns: keys of the columns wanted, all if omitted.
         seeds: instead of the table's.
         extra: overrides for every run, such as ``trainer.max_updates=2``.
-        every_row: also the rows that only other profiles run (for smoke tests).
+        every_cell: also the rows and columns that only other profiles run (for smoke tests).
     """
     if profile not in PROFILES:
         raise UserError(f"There is no profile {profile!r}; there are: {', '.join(PROFILES)}.")
@@ -79,7 +79,7 @@ def plan(
     for column_key in columns or table.columns:
         column = table.columns[column_key]
         for row_key, row in table.rows.items():
-            reason = _reason(row_key, row, column, profile, every_row)
+            reason = _reason(row_key, row, column, profile, every_cell)
             runs: list[Run] = []
             if not reason:
                 for number, overrides in enumerate(cell_overrides(table, profile, row_key, column_key)):
@@ -88,15 +88,15 @@ def plan(
     return cells
 
 
-def _reason(key: str, row: Row, column: Column, profile: str, every_row: bool) -> str:
+def _reason(key: str, row: Row, column: Column, profile: str, every_cell: bool) -> str:
     """Why a cell has no runs; empty where it has."""
     if not row.profiles:
         return "cited"
     if column.rows is not None and key not in column.rows:
         return "not run in the paper"
-    if profile not in column.profiles:
+    if profile not in column.profiles and not every_cell:
         return only(column.profiles)
-    if profile not in row.profiles and not every_row:
+    if profile not in row.profiles and not every_cell:
         return only(row.profiles)
     return "" if row.overrides is not None else "not built yet"
 
@@ -185,12 +185,12 @@ def runs(
     columns: list[str] | None = None,
     seeds: list[int] | None = None,
     extra: Sequence[str] = (),
-    every_row: bool = False,
+    every_cell: bool = False,
 ) -> list[Run]:
     """The runs of several tables (all if omitted), each signature once; the rest as in ``plan``."""
     found: dict[str, Run] = {}
     for name in tables or schema.table_names():
-        for cell in plan(schema.load_table(name), profile, columns, seeds, extra, every_row):
+        for cell in plan(schema.load_table(name), profile, columns, seeds, extra, every_cell):
             for run in cell.runs:
                 found.setdefault(run.signature, run)
     return list(found.values())

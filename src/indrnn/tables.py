@@ -77,7 +77,7 @@ def report(
     folder: Path,
     seeds: list[int] | None = None,
     extra: Sequence[str] = (),
-    every_row: bool = False,
+    every_cell: bool = False,
     command: str = "",
     only_columns: list[str] | None = None,
 ) -> Report:
@@ -85,13 +85,13 @@ def report(
 
     Args:
         name: of a file in conf/table.
-        profile, seeds, extra, every_row: as in ``plan.plan``.
+        profile, seeds, extra, every_cell: as in ``plan.plan``.
         folder: of the runs, one folder per signature.
         command: that makes these runs, for the footer.
         only_columns: keys of the columns wanted, all if omitted.
     """
     table = load_table(name)
-    cells = plan.plan(table, profile, only_columns, seeds=seeds, extra=extra, every_row=every_row)
+    cells = plan.plan(table, profile, only_columns, seeds=seeds, extra=extra, every_cell=every_cell)
     found = records([run for cell in cells for run in cell.runs], folder)
     columns: dict[str, dict[str, Result]] = {}
     for cell in cells:
