@@ -51,7 +51,7 @@ def forget_backends():
     """Backends are chosen and compiled once per process: forget that before and after."""
 
     def forget():
-        for remembered in (package._choose, package._warn, cpu._compile, cpu._warn_about_cache):
+        for remembered in (package._choose, package._warn, cpu.compiled, cpu._warn_about_cache):
             remembered.cache_clear()
 
     forget()

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from indrnn.errors import positive
-from indrnn.layers import IndRNNLayer, SharedMaskDropout, bound_of
+from indrnn.layers import IndRNNLayer, bound_of
 from indrnn.networks import Network
 
 
@@ -50,40 +50,36 @@ class DenseIndRNN(Network):
         super().__init__(width, output_size)
         bound = bound_of(gamma, seq_len)
 
-        def layer(inputs: int, neurons: int, low: float = 0.0) -> IndRNNLayer:
-            return IndRNNLayer(inputs, neurons, bound, (low, bound), activation, batch_norm, init_std)
+        def layer(inputs: int, neurons: int, dropout: float, low: float = 0.0) -> IndRNNLayer:
+            return IndRNNLayer(inputs, neurons, bound, (low, bound), activation, batch_norm, init_std, dropout)
 
-        self.first = layer(input_size, 6 * growth)
+        self.first = layer(input_size, 6 * growth, dropout_first)
         self.bottlenecks, self.denses, self.transitions = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         for number, (layers, after) in enumerate(zip(blocks, widths, strict=True)):
             width = 6 * growth if number == 0 else widths[number - 1]
             for _ in range(layers):
-                self.bottlenecks.append(layer(width, 4 * growth))
-                self.denses.append(layer(4 * growth, growth))
+                self.bottlenecks.append(layer(width, 4 * growth, dropout_bottleneck))
+                self.denses.append(layer(4 * growth, growth, dropout_dense))
                 width += growth
             last = last_layer_near_one and number == len(blocks) - 1
-            self.transitions.append(layer(width, after, min(1 / bound, bound) if last else 0.0))
+            self.transitions.append(layer(width, after, dropout_transition, min(1 / bound, bound) if last else 0.0))
         self.blocks = list(blocks)
-        self.drop_first = SharedMaskDropout(dropout_first)
-        self.drop_bottleneck = SharedMaskDropout(dropout_bottleneck)
-        self.drop_dense = SharedMaskDropout(dropout_dense)
-        self.drop_transition = SharedMaskDropout(dropout_transition)
 
     def features(self, x: Tensor, state: list[Tensor] | None = None) -> tuple[Tensor, list[Tensor]]:
         """x (T, B, M), state one (B, neurons) a recurrence in the order of use -> outputs (T, B, N), state."""
         last = []
 
-        def run(layer: IndRNNLayer, drop: SharedMaskDropout, z: Tensor) -> Tensor:
+        def run(layer: IndRNNLayer, z: Tensor) -> Tensor:
             h, end = layer(z, None if state is None else state[len(last)])
             last.append(end)
-            return drop(h)
+            return h
 
-        x = run(self.first, self.drop_first, x)
+        x = run(self.first, x)
         pairs = iter(zip(self.bottlenecks, self.denses, strict=True))
         for layers, transition in zip(self.blocks, self.transitions, strict=True):
             for _ in range(layers):
                 bottleneck, dense = next(pairs)
-                new = run(dense, self.drop_dense, run(bottleneck, self.drop_bottleneck, x))
+                new = run(dense, run(bottleneck, x))
                 x = torch.cat([x, new], dim=2)
-            x = run(transition, self.drop_transition, x)
+            x = run(transition, x)
         return x, last

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from indrnn.errors import UserError, positive
-from indrnn.recurrence import recurrence
+from indrnn.recurrence import normed, recurrence
 
 BATCH_NORM = ("before", "after", None)
 
@@ -29,7 +29,7 @@ def bound_of(gamma: float, seq_len: int) -> float:
 
 
 class IndRNNUnit(nn.Module):
-    """h_t = σ(z_t + u ⊙ h_{t-1}) with batch norm: an IndRNN layer without its input weights.
+    """h_t = σ(z_t + u ⊙ h_{t-1}) with batch norm and dropout: an IndRNN layer without its input weights.
 
     This is the unit that residual and dense networks are built from (P18 Fig. 1b, P19 Fig. 3c).
 
@@ -40,6 +40,7 @@ class IndRNNUnit(nn.Module):
         activation: relu, leaky_relu, tanh or identity.
         batch_norm: ``before`` the recurrence (P19 Fig. 3), ``after`` it (the authors' MNIST and NTU code), or none;
             statistics are taken over batch and time.
+        dropout: probability dropped of the unit's outputs, one mask for all steps.
         backend: of ``indrnn.recurrence.recurrence``.
     """
 
@@ -50,6 +51,7 @@ class IndRNNUnit(nn.Module):
         u_range: tuple[float, float],
         activation: str = "relu",
         batch_norm: str | None = None,
+        dropout: float = 0.0,
         backend: str = "auto",
     ):
         super().__init__()
@@ -60,15 +62,27 @@ class IndRNNUnit(nn.Module):
         self.activation, self.batch_norm, self.backend = activation, batch_norm, backend
         self.u = nn.Parameter(torch.empty(hidden_size))
         self.norm = SequenceBatchNorm(hidden_size) if batch_norm else None
+        self.dropout = SharedMaskDropout(dropout)
         nn.init.uniform_(self.u, *u_range)
 
     def forward(self, z: Tensor, h0: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """z (T, B, N), h0 (B, N) -> outputs (T, B, N), last h (B, N)."""
+        return self._run(z, None, None, h0)
+
+    def _run(self, x: Tensor, W: Tensor | None, b: Tensor | None, h0: Tensor | None) -> tuple[Tensor, Tensor]:
+        if self.batch_norm == "after" and self.norm.training and normed.serves(x, self.activation, self.backend):
+            scale = self.dropout.mask(x.shape[1], self.u)
+            y, h, *statistics = normed.normed_recurrence(
+                x, W, b, self.u, h0, self.norm.weight, self.norm.bias, self.norm.eps, scale
+            )
+            self.norm.track_(*statistics, count=x.shape[0] * x.shape[1])
+            return y, h[-1]
+        z = x if W is None else F.linear(x, W, b)
         if self.batch_norm == "before":
             z = self.norm(z)
         h = recurrence(z, self.u, h0, activation=self.activation, backend=self.backend)
         last = h[-1] if len(h) else (torch.zeros_like(h.sum(0)) if h0 is None else h0)
-        return self.norm(h) if self.batch_norm == "after" else h, last
+        return self.dropout(self.norm(h) if self.batch_norm == "after" else h), last
 
     @torch.no_grad()
     def constrain_(self) -> None:
@@ -98,9 +112,10 @@ class IndRNNLayer(IndRNNUnit):
         activation: str = "relu",
         batch_norm: str | None = None,
         init_std: float | None = None,
+        dropout: float = 0.0,
         backend: str = "auto",
     ):
-        super().__init__(hidden_size, bound, u_range, activation, batch_norm, backend)
+        super().__init__(hidden_size, bound, u_range, activation, batch_norm, dropout, backend)
         positive(input_size=input_size)
         self.weight_ih = nn.Parameter(torch.empty(hidden_size, input_size))
         self.bias = nn.Parameter(torch.zeros(hidden_size))
@@ -108,7 +123,7 @@ class IndRNNLayer(IndRNNUnit):
 
     def forward(self, x: Tensor, h0: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """x (T, B, M), h0 (B, N) -> outputs (T, B, N), last h (B, N)."""
-        return super().forward(F.linear(x, self.weight_ih, self.bias), h0)
+        return self._run(x, self.weight_ih, self.bias, h0)
 
 
 def init_weight_(weight: Tensor, init_std: float | None) -> None:
@@ -124,6 +139,18 @@ class SequenceBatchNorm(nn.BatchNorm1d):
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.flatten(0, 1)).view_as(x)
+
+    @torch.no_grad()
+    def track_(self, mean: Tensor, var: Tensor, count: int) -> None:
+        """Take statistics of ``count`` entries a neuron into the running ones, as a forward pass in training does.
+
+        Args:
+            mean, var: (N,), the variance biased.
+        """
+        self.num_batches_tracked += 1
+        share = 1 / self.num_batches_tracked.item() if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean, share)
+        self.running_var.lerp_(var * (count / (count - 1)), share)
 
 
 class SharedMaskDropout(nn.Module):
@@ -141,10 +168,18 @@ class SharedMaskDropout(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (T, B, N) -> (T, B, N), scaled by 1 / (1 - p) where kept."""
+        mask = self.mask(x.shape[1], x)
+        return x if mask is None else x * mask
+
+    def mask(self, batch_size: int, like: Tensor) -> Tensor | None:
+        """(B, N): 0 for what is to be dropped, else 1 / (1 - p); None where all is kept as it is.
+
+        Args:
+            like: (..., N), of the dtype and on the device wanted.
+        """
         if not self.training or self.p == 0:
-            return x
-        mask = torch.empty_like(x[:1]).bernoulli_(1 - self.p).div_(1 - self.p)
-        return x * mask
+            return None
+        return like.new_empty(batch_size, like.shape[-1]).bernoulli_(1 - self.p).div_(1 - self.p)
 
     def extra_repr(self) -> str:
         return f"p={self.p}"

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from indrnn import baselines
 from indrnn.errors import UserError, positive
-from indrnn.layers import IndRNNLayer, IndRNNUnit, SharedMaskDropout, bound_of, init_weight_
+from indrnn.layers import IndRNNLayer, IndRNNUnit, bound_of, init_weight_
 
 
 class Network(nn.Module):
@@ -47,7 +47,7 @@ class Network(nn.Module):
 
 
 class PlainIndRNN(Network):
-    """P18 Fig. 1a: layers of W, recurrence, batch norm (before or after), each followed by dropout.
+    """P18 Fig. 1a: layers of W, recurrence, batch norm (before or after), dropout.
 
     Args:
         input_size, output_size, hidden_size, num_layers: M, K, N, number of recurrent layers.
@@ -91,22 +91,21 @@ class PlainIndRNN(Network):
                     activation,
                     batch_norm,
                     init_std,
+                    dropout,
                 )
             )
-        self.dropout = SharedMaskDropout(dropout)
 
     def features(self, x: Tensor, state: list[Tensor] | None = None) -> tuple[Tensor, list[Tensor]]:
         """x (T, B, M), state one (B, N) a layer -> outputs (T, B, N), state."""
         last = []
         for i, layer in enumerate(self.layers):
             x, h = layer(x, None if state is None else state[i])
-            x = self.dropout(x)
             last.append(h)
         return x, last
 
 
 class ResidualIndRNN(Network):
-    """P18 Fig. 1b, pre-activation: x + W2 unit(W1 unit(x)), where a unit is recurrence and batch norm, then dropout.
+    """P18 Fig. 1b, pre-activation: x + W2 unit(W1 unit(x)), where a unit is recurrence, batch norm, dropout.
 
     An input Linear, blocks of two recurrent layers each, a final unit: ``num_layers`` = 2 x blocks + 1. (P19 calls the
     network of 5 blocks, 11 recurrent layers, "12 layers".)
@@ -140,10 +139,9 @@ class ResidualIndRNN(Network):
         for i in range(num_layers):
             near_one = last_layer_near_one and i == num_layers - 1
             u_range = (min(1 / bound, bound) if near_one else 0.0, bound)
-            self.units.append(IndRNNUnit(hidden_size, bound, u_range, activation, batch_norm))
+            self.units.append(IndRNNUnit(hidden_size, bound, u_range, activation, batch_norm, dropout))
         for _ in range(num_layers - 1):
             self.linears.append(linear(hidden_size, hidden_size, init_std))
-        self.dropout = SharedMaskDropout(dropout)
 
     def features(self, x: Tensor, state: list[Tensor] | None = None) -> tuple[Tensor, list[Tensor]]:
         """x (T, B, M), state one (B, N) a recurrent layer -> outputs (T, B, N), state."""
@@ -153,7 +151,7 @@ class ResidualIndRNN(Network):
             i = len(last)
             h, end = self.units[i](z, None if state is None else state[i])
             last.append(end)
-            return self.dropout(h)
+            return h
 
         x = self.input(x)
         for first, second in zip(self.linears[::2], self.linears[1::2], strict=True):

@@ -6,6 +6,7 @@ python -m indrnn.train experiment=quick/adding model=indrnn seed=0
 import errno
 import logging
 import math
+import os
 import sys
 
 import hydra
@@ -14,6 +15,9 @@ from omegaconf import DictConfig
 
 from indrnn import record
 from indrnn.errors import UserError
+
+# Huge pages for large tensors: long sequences would wait for the page tables. Torch reads this at its first tensor.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 log = logging.getLogger(__name__)
 

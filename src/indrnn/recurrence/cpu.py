@@ -46,10 +46,10 @@ def forward(x: Tensor, u: Tensor, h0: Tensor, activation: str, negative_slope: f
     kernel = _forward_kernel(activation, x.dtype)
     if kernel is None:
         return _forward_tanh(x, u, h0, h)
-    rows, out = _numpy(x, T, B * N), _numpy(h, T, B * N)
-    u_row, first = _numpy(u.repeat(B), B * N), _numpy(h0, B * N)
+    rows, out = as_numpy(x, T, B * N), as_numpy(h, T, B * N)
+    u_row, first = as_numpy(u.repeat(B), B * N), as_numpy(h0, B * N)
     slope = out.dtype.type(_SLOPE.get(activation, negative_slope))
-    _over_columns(lambda start, stop: kernel(rows, u_row, first, slope, out, start, stop), T, B * N)
+    over_columns(lambda start, stop: kernel(rows, u_row, first, slope, out, start, stop), T, B * N)
     return h
 
 
@@ -59,18 +59,18 @@ def backward(
     T, B, N = h.shape
     kernel = _backward_kernel(activation, h.dtype)
     dx = h.new_empty(T, B, N)
-    grad, rows, out = _numpy(dh, T, B * N), _numpy(h, T, B * N), _numpy(dx, T, B * N)
-    u_row, first = _numpy(u.repeat(B), B * N), _numpy(h0, B * N)
+    grad, rows, out = as_numpy(dh, T, B * N), as_numpy(h, T, B * N), as_numpy(dx, T, B * N)
+    u_row, first = as_numpy(u.repeat(B), B * N), as_numpy(h0, B * N)
     # Up to T·B terms of very different sizes: summed in float64, for a tenth of the time.
     du, last = np.zeros(B * N), np.zeros_like(u_row)
     slope = out.dtype.type(_SLOPE.get(activation, negative_slope))
     given = (grad, rows, u_row, first, last, slope)
-    _over_columns(lambda start, stop: kernel(*given, out, du, start, stop), T, B * N)
+    over_columns(lambda start, stop: kernel(*given, out, du, start, stop), T, B * N)
     dh0 = u * dx[0] if T > 0 else h.new_zeros(B, N)
     return dx, torch.from_numpy(du.reshape(B, N).sum(0)).to(h.dtype), dh0
 
 
-def _numpy(a: Tensor, *shape: int) -> np.ndarray:
+def as_numpy(a: Tensor, *shape: int) -> np.ndarray:
     return a.detach().contiguous().view(shape).numpy()
 
 
@@ -82,7 +82,7 @@ def _forward_tanh(x: Tensor, u: Tensor, h0: Tensor, h: Tensor) -> Tensor:
     return h
 
 
-def _over_columns(kernel: Callable[[int, int], None], T: int, columns: int) -> None:
+def over_columns(kernel: Callable[[int, int], None], T: int, columns: int) -> None:
     threads = torch.get_num_threads() if T * columns >= _WORTH_A_THREAD else 1
     width = min(_BLOCK, max(64, -(-columns // threads)))
     starts = range(0, columns, width)
@@ -106,18 +106,18 @@ def _forward_kernel(activation: str, dtype: torch.dtype) -> Callable | None:
         return None
     real = _REAL[dtype]
     row, matrix = f"{real}[::1]", f"{real}[:,::1]"
-    return _compile(_FORWARD[activation], f"void({matrix},{row},{row},{real},{matrix},int64,int64)")
+    return compiled(_FORWARD[activation], f"void({matrix},{row},{row},{real},{matrix},int64,int64)")
 
 
 def _backward_kernel(activation: str, dtype: torch.dtype) -> Callable:
     real = _REAL[dtype]
     row, matrix = f"{real}[::1]", f"{real}[:,::1]"
     given = f"{matrix},{matrix},{row},{row},{row},{real}"
-    return _compile(_BACKWARD[activation], f"void({given},{matrix},float64[::1],int64,int64)")
+    return compiled(_BACKWARD[activation], f"void({given},{matrix},float64[::1],int64,int64)")
 
 
 @functools.cache
-def _compile(function: Callable, signature: str) -> Callable:
+def compiled(function: Callable, signature: str) -> Callable:
     import numba  # takes half a second: not before it is needed
 
     try:
