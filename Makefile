@@ -14,6 +14,7 @@ REPRODUCE = .venv/bin/python scripts/reproduce.py
 CHOICE = --profile '$(PROFILE)' --launcher '$(LAUNCHER)' --jobs '$(JOBS)' $(if $(SEEDS),--seeds '$(SEEDS)')
 WHERE = $(if $(MACHINE),machine=$(MACHINE))
 PUBLISH = .venv/bin/python scripts/publish.py
+BENCH = .venv/bin/python scripts/bench.py
 GET_DATA = .venv/bin/python scripts/get_data.py
 TEST = .venv/bin/python -m pytest
 LINT = .venv/bin/ruff check . && .venv/bin/ruff format --check .
@@ -85,8 +86,8 @@ ntu: ## skeleton action recognition, NTU RGB+D: Table 4 (later)
 depth: ## networks of 1 to 21 layers on permuted MNIST (later)
 	@$(call later,depth (1 to 21 layers on permuted MNIST),issue 3)
 
-bench: ## speed of the recurrence, the layer and a whole update (later)
-	@$(call later,bench (speed of recurrence and layer and update),issue 3)
+bench: setup ## speed of the recurrence, the layer and a whole update on one CPU core, into results/benchmarks
+	$(BENCH)
 
 later = echo "make $(1) is not part of this version yet: $(2) brings it; make adding, mnist and pmnist work." >&2; exit 1
 

@@ -1,0 +1,98 @@
+"""Measure the speed on one CPU core and write results/benchmarks/cpu.md and cpu.json."""
+
+import argparse
+import json
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as train does, before torch is imported
+
+import torch  # noqa: E402
+
+from indrnn import bench, record, render  # noqa: E402
+from indrnn.sitting import device_name, keep_pages  # noqa: E402
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--rounds", type=int, default=30, help="of which the fastest counts (default: 30)")
+    parser.add_argument("--out", type=Path, default=record.ROOT / "results" / "benchmarks", help="where the files go")
+    args = parser.parse_args()
+    if args.rounds < 1:
+        parser.error(f"--rounds must be at least 1, not {args.rounds}")
+    keep_pages()
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    torch.manual_seed(0)
+    found = {
+        "device": device_name("cpu"),
+        "threads": 1,
+        "rounds": args.rounds,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        **record.code(),
+        "recurrence": bench.recurrences(args.rounds),
+        "layer": bench.layer_steps(args.rounds),
+        "update": bench.update(args.rounds),
+        "networks": bench.networks(max(3, args.rounds // 3)),
+    }
+    text = markdown(found)
+    try:
+        record.write_whole(args.out / "cpu.json", json.dumps(found, indent=1) + "\n")
+        record.write_whole(args.out / "cpu.md", text)
+    except OSError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(text)
+    return 0
+
+
+def markdown(found: dict) -> str:
+    """What was measured as tables, each with the sentence that says how to read it."""
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(found["versions"].items()))
+    lines = ["# Speed on one CPU core", ""]
+    lines += render.bullets(
+        [
+            f"{found['device']}, one thread, one process; {versions}.",
+            f"Commit {found['commit']} (source {found['source']}{', uncommitted changes' * found['dirty']}), "
+            f"{found['date'][:10]}. Written by `make bench`.",
+            f"Times are minima of {found['rounds']} rounds (a third for networks and T = 5000) in which both sides of "
+            "a ratio take turns. Alike for all: denormals flushed, freed memory kept, huge pages asked for, as in train.",
+        ]
+    )
+    lines += ["", "## Recurrence, against a torch.add of as many arrays that allocates its output", ""]
+    lines += render.aligned(["pass", *HEADS], [row(x["what"], x) for x in found["recurrence"]])
+    lines += ["", "## Layer step (M = N = 128, no batch norm), against its three matrix products", ""]
+    lines += render.aligned(["step", *HEADS], [row("forward and backward", x) for x in found["layer"]])
+    lines += ["", "## A whole update of plain-6 MNIST, against its matrix products", ""]
+    lines += render.aligned(["update", *HEADS], [row("forward, backward, Adam", found["update"])])
+    lines += ["", "Shares of the update, by torch's profiler:", ""]
+    shares = found["update"]["shares"].items()
+    lines += render.aligned(["part", "share"], [[part, f"{share:.1f}%"] for part, share in shares])
+    lines += ["", "## Forward and backward of one network, B = 32, M = N = 128 (lengths of P19 Figure 2)", ""]
+    names = list(dict.fromkeys(x["what"] for x in found["networks"]))
+    lengths = list(dict.fromkeys(x["T"] for x in found["networks"]))
+    times = {(x["what"], x["T"]): x for x in found["networks"]}
+    lines += render.aligned(
+        ["network", *(f"T = {T}" for T in lengths)],
+        [
+            [name, *(f"{times[name, T]['ms']:.1f} ms ({times[name, T]['ratio']:.1f})" for T in lengths)]
+            for name in names
+        ],
+    )
+    lines += ["", "In brackets: how many times the time of the first row."]
+    return "\n".join(lines) + "\n"
+
+
+HEADS = ["T", "B", "N", "ms", "yardstick ms", "ratio", "bar", "reached"]
+
+
+def row(name: str, x: dict) -> list[str]:
+    sizes = [str(x[key]) for key in ("T", "B", "N")]
+    measured = [f"{x['ms']:.2f}", f"{x['yardstick_ms']:.2f}", f"{x['ratio']:.2f}", f"{x['bar']:.1f}"]
+    return [name, *sizes, *measured, "yes" if x["ratio"] <= x["bar"] else "no"]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,177 @@
+"""How fast the recurrence, the layer and a whole update are on one CPU core, as ratios taken in one process.
+
+Shapes: T time, B batch, M input, N neurons. Times are minima over rounds in which everything that is compared takes
+its turn, in milliseconds: what a busy machine adds hits both sides of a ratio.
+"""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.profiler import ProfilerActivity, profile
+
+from indrnn.layers import IndRNNLayer
+from indrnn.networks import PlainIndRNN
+from indrnn.recurrence import recurrence
+
+SHAPES = ((784, 32, 128), (1000, 50, 128), (5000, 50, 128))
+LENGTHS = (256, 512, 1024)  # of P19 Figure 2
+BARS = {"recurrence forward": 1.3, "recurrence backward": 1.6, "layer step": 1.4, "update": 1.8}
+PARTS = {  # how torch's profiler calls it begins: what it is
+    "aten::mm": "matrix products",
+    "aten::addmm": "matrix products",
+    "indrnn::normed_recurrence_backward": "recurrence, batch norm, dropout: backward",
+    "GeneratedBackwardFor_indrnn_normed_recurrence": "recurrence, batch norm, dropout: forward",
+    "indrnn::normed_recurrence": "recurrence, batch norm, dropout: forward",
+    "Optimizer.": "Adam",
+    "aten::_fused_adam_": "Adam",
+    "aten::fill_": "zeros for gradients",
+}
+
+
+def best(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+    """The least time of every call, in ms: two rounds to warm up, then ``rounds`` in turn."""
+    times = dict.fromkeys(calls, float("inf"))
+    for i in range(rounds + 2):
+        for name, call in calls.items():
+            began = time.perf_counter()
+            call()
+            ended = time.perf_counter()
+            if i >= 2:
+                times[name] = min(times[name], (ended - began) * 1e3)
+    return times
+
+
+def recurrences(rounds: int) -> list[dict[str, Any]]:
+    """Forward against a torch.add that reads one array and writes one, backward against one that reads two."""
+    rows = []
+    for T, B, N in SHAPES:
+        x, dh = torch.randn(T, B, N, requires_grad=True), torch.randn(T, B, N)
+        u = torch.rand(N, requires_grad=True)
+        h = recurrence(x, u)
+        times = best(
+            {
+                "forward": partial(recurrence, x.detach(), u.detach()),
+                "add, 1 read": partial(torch.add, dh, 1.0),
+                "backward": partial(torch.autograd.grad, h, (x, u), dh, retain_graph=True),
+                "add, 2 reads": partial(torch.add, dh, h.detach()),
+            },
+            rounds if T < 5000 else max(3, rounds // 3),
+        )
+        for name, add in (("forward", "add, 1 read"), ("backward", "add, 2 reads")):
+            what = f"recurrence {name}"
+            rows.append({"what": what, "T": T, "B": B, "N": N} | against(what, times[name], times[add]))
+    return rows
+
+
+def layer_steps(rounds: int) -> list[dict[str, Any]]:
+    """Forward and backward of one layer, M = N = 128 without batch norm, against W x, dz W and dzᵀ x."""
+    rows = []
+    for T, B, N in SHAPES:
+        layer = IndRNNLayer(N, N, 1.0, (0.0, 1.0))
+        x, dy = torch.randn(T, B, N, requires_grad=True), torch.randn(T, B, N)
+        times = best(
+            {
+                "layer": partial(forward_backward, layer, x, dy),
+                "products": partial(products, x.detach(), dy, layer.weight_ih.detach()),
+            },
+            rounds if T < 5000 else max(3, rounds // 3),
+        )
+        rows.append({"what": "layer step", "T": T, "B": B, "N": N}
+                    | against("layer step", times["layer"], times["products"]))  # fmt: skip
+    return rows
+
+
+def forward_backward(cell: nn.Module, x: Tensor, dy: Tensor) -> tuple[Tensor, ...]:
+    """The gradients of the input and of all parameters."""
+    return torch.autograd.grad(cell(x)[0], [x, *cell.parameters()], dy)
+
+
+def products(x: Tensor, dz: Tensor, W: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The three matrix products of a layer's update."""
+    return F.linear(x, W), dz @ W, dz.flatten(0, 1).t() @ x.flatten(0, 1)
+
+
+class Update:
+    """One update of plain-6 on MNIST as train makes it: batch norm after, dropout 0.1, clipping, Adam, bound."""
+
+    def __init__(self, T: int, B: int):
+        self.net = PlainIndRNN(1, 10, 128, 6, seq_len=T, gamma=5.0, batch_norm="after", dropout=0.1)
+        self.parameters = list(self.net.parameters())
+        self.adam = torch.optim.Adam(self.parameters, lr=2e-4, weight_decay=1e-4, fused=True)
+        self.x, self.y = torch.rand(T, B, 1) * 2 - 1, torch.randint(10, (B,))
+        # Operands of its products that are not in the cache already, as in the network.
+        self.arrays = [(torch.randn(T, B, 128), torch.randn(T, B, 128)) for _ in range(5)]
+
+    def __call__(self) -> None:
+        self.adam.zero_grad()
+        h, _ = self.net.features(self.x)
+        F.cross_entropy(self.net.head(h[-1]), self.y).backward()
+        nn.utils.clip_grad_value_(self.parameters, 10.0)
+        self.adam.step()
+        self.net.constrain_()
+
+    @torch.no_grad()
+    def products(self) -> None:
+        """All its matrix products: those of layer 1 and of the head are less than a hundredth."""
+        for (x, dz), layer in zip(self.arrays, self.net.layers[1:], strict=True):
+            products(x, dz, layer.weight_ih)
+
+    def shares(self, updates: int = 5) -> dict[str, float]:
+        """Percent of an update that each part takes, from torch's profiler."""
+        with profile(activities=[ProfilerActivity.CPU]) as found:
+            for _ in range(updates):
+                self()
+        shares: dict[str, float] = {}
+        for event in found.key_averages():
+            part = next((part for name, part in PARTS.items() if event.key.startswith(name)), "everything else")
+            shares[part] = shares.get(part, 0.0) + event.self_cpu_time_total
+        total = sum(shares.values())
+        return {part: 100 * shares[part] / total for part in sorted(shares, key=shares.get, reverse=True)}
+
+
+def update(rounds: int, T: int = 784, B: int = 32) -> dict[str, Any]:
+    """A whole update of plain-6 against its matrix products, with each part's share."""
+    step = Update(T, B)
+    times = best({"update": step, "products": step.products}, rounds)
+    row = {"what": "update", "T": T, "B": B, "N": 128} | against("update", times["update"], times["products"])
+    return row | {"shares": step.shares()}
+
+
+def networks(rounds: int, B: int = 32, N: int = 128) -> list[dict[str, Any]]:
+    """Forward and backward of IndRNN against torch's LSTM, GRU, RNN(relu) and the plain loop; M = N."""
+    rows = []
+    for T in LENGTHS:
+        x, dy = torch.randn(T, B, N, requires_grad=True), torch.randn(T, B, N)
+        cells: dict[str, nn.Module] = {
+            "IndRNN, 1 layer": IndRNNLayer(N, N, 1.0, (0.0, 1.0)),
+            "IndRNN, 2 layers": TwoLayers(N),
+            "nn.LSTM": nn.LSTM(N, N),
+            "nn.GRU": nn.GRU(N, N),
+            "nn.RNN(relu)": nn.RNN(N, N, nonlinearity="relu"),
+            "IndRNN, 1 layer, Python loop": IndRNNLayer(N, N, 1.0, (0.0, 1.0), backend="reference"),
+        }
+        times = best({name: partial(forward_backward, cell, x, dy) for name, cell in cells.items()}, rounds)
+        rows += [{"what": name, "T": T, "B": B, "N": N} | against("", ms, times["IndRNN, 1 layer"])
+                 for name, ms in times.items()]  # fmt: skip
+    return rows
+
+
+class TwoLayers(nn.Module):
+    """Two IndRNN layers."""
+
+    def __init__(self, N: int):
+        super().__init__()
+        self.first, self.second = IndRNNLayer(N, N, 1.0, (0.0, 1.0)), IndRNNLayer(N, N, 1.0, (0.0, 1.0))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.second(self.first(x)[0])
+
+
+def against(what: str, ms: float, yardstick: float) -> dict[str, Any]:
+    """A time, what it is compared with, their ratio, and the bar where there is one."""
+    return {"ms": ms, "yardstick_ms": yardstick, "ratio": ms / yardstick, "bar": BARS.get(what)}

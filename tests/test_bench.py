@@ -1,0 +1,62 @@
+"""The benchmark runs and writes what it measured; how fast anything is, no test says."""
+
+import importlib.util
+import json
+import sys
+
+import pytest
+import torch
+
+from indrnn import bench, record
+
+
+@pytest.fixture
+def script(monkeypatch, tmp_path):
+    spec = importlib.util.spec_from_file_location("bench_script", record.ROOT / "scripts" / "bench.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "keep_pages", lambda: None)
+    monkeypatch.setattr(bench, "SHAPES", ((5, 2, 128),))
+    monkeypatch.setattr(bench, "LENGTHS", (4, 6))
+    monkeypatch.setattr(bench.update, "__defaults__", (6, 2))
+    monkeypatch.setattr(sys, "argv", ["bench.py", "--rounds", "1", "--out", str(tmp_path / "out")])
+    threads = torch.get_num_threads()
+    yield module
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(False)
+
+
+def test_writes_a_table_per_question_and_the_same_numbers_as_json(script, tmp_path, capsys):
+    assert script.main() == 0
+    text = (tmp_path / "out" / "cpu.md").read_text()
+    assert text in capsys.readouterr().out
+    found = json.loads((tmp_path / "out" / "cpu.json").read_text())
+    assert {"device", "versions", "commit", "source", "dirty", "date"} <= set(found)
+    measured = [*found["recurrence"], *found["layer"], found["update"], *found["networks"]]
+    assert len(measured) == 2 + 1 + 1 + 2 * 6
+    for x in measured:
+        assert x["ratio"] == pytest.approx(x["ms"] / x["yardstick_ms"]) and x["ms"] > 0
+        assert f"{x['ms']:.1f} ms ({x['ratio']:.1f})" in text or f"{x['ratio']:.2f}" in text
+    assert sum(found["update"]["shares"].values()) == pytest.approx(100)
+    assert found["update"]["shares"]["recurrence, batch norm, dropout: forward"] > 0
+    assert max(map(len, text.splitlines())) <= 120
+
+
+def test_products_are_those_of_a_linear_layer():
+    x, dz, W = torch.randn(5, 2, 3, requires_grad=True), torch.randn(5, 2, 4), torch.randn(4, 3, requires_grad=True)
+    y, dx, dW = bench.products(x, dz, W)
+    expected = torch.autograd.grad(torch.nn.functional.linear(x, W), (x, W), dz)
+    torch.testing.assert_close((dx, dW), expected)
+    assert y.shape == dz.shape
+
+
+def test_the_fastest_round_counts_and_the_first_two_do_not(monkeypatch):
+    ticks = iter([0, 1, 1, 2, 2, 5, 5, 7])  # four rounds of 1, 1, 3 and 2 seconds
+    monkeypatch.setattr(bench.time, "perf_counter", lambda: next(ticks))
+    assert bench.best({"nothing": lambda: None}, 2) == {"nothing": 2000.0}
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(script, tmp_path, capsys):
+    (tmp_path / "out").write_text("")
+    assert script.main() == 1
+    assert "out" in capsys.readouterr().err
