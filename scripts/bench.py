@@ -58,7 +58,7 @@ def markdown(found: dict) -> str:
             f"Commit {found['commit']} (source {found['source']}{', uncommitted changes' * found['dirty']}), "
             f"{found['date'][:10]}. Written by `make bench`.",
             f"Times are minima of {found['rounds']} rounds (a third for networks and T = 5000) in which both sides of "
-            "a ratio take turns. Alike for all: denormals flushed, freed memory kept, huge pages asked for, as in train.",
+            "a ratio take turns. For all: denormals flushed, freed memory kept, huge pages asked for, as in train.",
         ]
     )
     lines += ["", "## Recurrence, against a torch.add of as many arrays that allocates its output", ""]
