@@ -26,7 +26,7 @@ PYTHONS = $(if $(PYTHON),'$(PYTHON)',python3 python3.12 python3.11)
 SETUP = scripts/setup.py --extras '$(EXTRAS)' $(if $(PYTHON),--this-python) \
 	$(if $(filter setup,$(MAKECMDGOALS)),,--quiet)
 
-.PHONY: help setup test lint data plan reproduce-table publish tables adding mnist pmnist ptb-char ptb-word ntu \
+.PHONY: help setup test lint data plan reproduce-table publish milestones tables adding mnist pmnist ptb-char ptb-word ntu \
 	depth bench smoke clean lock wandb-sync
 .NOTPARALLEL:
 
@@ -61,6 +61,9 @@ reproduce-table: setup ## train what is not finished and print the tables beside
 
 publish: setup ## copy records, curves and tables of this machine into results/
 	$(PUBLISH) --profile '$(PROFILE)'
+
+milestones: setup ## publish how far the runs of conf/milestones got, finished or not
+	$(PUBLISH) --milestones
 
 tables: setup ## render results/ again from the published records alone
 	$(PUBLISH) --render

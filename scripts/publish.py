@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from indrnn import publish, record, schema
+from indrnn import milestones, publish, record, schema
 from indrnn.errors import UserError
 
 
@@ -12,6 +12,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--profile", help=f"publish this one: {', '.join(schema.PROFILES)}")
+    what.add_argument("--milestones", action="store_true", help="publish the runs of conf/milestones, finished or not")
     what.add_argument("--render", action="store_true", help="render all of results/ from results/runs")
     parser.add_argument(
         "--runs", type=Path, default=record.ROOT / "runs", help="folder to publish from (default: runs/)"
@@ -19,8 +20,12 @@ def main() -> int:
     parser.add_argument("--results", type=Path, default=publish.RESULTS, help="default: results/")
     args = parser.parse_args()
     try:
+        if args.milestones:
+            print(f"milestones: {', '.join(publish.publish_milestones(args.runs.resolve(), args.results.resolve()))}")
+            return 0
         if args.render:
             reports = publish.render_all(args.results.resolve())
+            milestones.render_all(args.results.resolve())
         else:
             reports = publish.publish(args.profile, args.runs.resolve(), args.results.resolve())
     except (UserError, OSError) as error:  # OSError: a folder that cannot be written, a full disk

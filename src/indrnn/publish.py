@@ -6,7 +6,7 @@ The README shows published tables between ``<!-- results/quick/NAME.md -->`` and
 import re
 from pathlib import Path
 
-from indrnn import plan, record, render, schema, tables
+from indrnn import milestones, plan, record, render, schema, tables
 from indrnn.errors import UserError
 
 RESULTS = record.ROOT / "results"
@@ -29,17 +29,39 @@ def publish(profile: str, runs: Path, results: Path = RESULTS) -> list[tables.Re
     final = {name: entry for name, entry in found.items() if entry and entry["status"] in record.FINAL}
     if not final:
         raise UserError(f"No run of profile {profile} is done in {runs}: nothing to publish.")
-    dirty = [name for name, entry in final.items() if entry["dirty"]]
+    copy(final, runs, results)
+    return render_profile(profile, results)
+
+
+def publish_milestones(runs: Path, results: Path = RESULTS) -> list[str]:
+    """Copy the records and curves of conf/milestones, finished or not, then render results/milestones.
+
+    Returns:
+        the names of what was rendered.
+
+    Raises:
+        UserError: there is none, or a record was made by code that no commit holds; nothing is written then.
+    """
+    wanted = [signature for name in milestones.names() for signature in milestones.signatures(name)]
+    found = {name: entry for name in wanted if (entry := record.read(runs / name))}
+    if not found:
+        raise UserError(f"No run of conf/milestones has a record in {runs}: nothing to publish.")
+    copy(found, runs, results)
+    return milestones.render_all(results)
+
+
+def copy(found: dict[str, dict], runs: Path, results: Path) -> None:
+    """Copy records and curves to results/runs; UserError, and nothing copied, where a record is of uncommitted code."""
+    dirty = [name for name, entry in found.items() if entry["dirty"]]
     if dirty:
         raise UserError(
-            f"{len(dirty)} of {len(final)} runs were made with uncommitted changes in src/ or conf/, such as "
+            f"{len(dirty)} of {len(found)} runs were made with uncommitted changes in src/ or conf/, such as "
             f"{dirty[0]}: commit, remove their folders and make them again. Nothing was published."
         )
-    for name in final:
+    for name in found:
         for file in ("curve.csv", "run.json"):  # the record last: whoever finds it finds all
             if (runs / name / file).exists():
                 record.write_whole(results / "runs" / name / file, (runs / name / file).read_text())
-    return render_profile(profile, results)
 
 
 def render_profile(profile: str, results: Path = RESULTS) -> list[tables.Report]:

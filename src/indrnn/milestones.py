@@ -1,0 +1,156 @@
+"""How far unfinished or small runs got, at equal numbers of training examples: conf/milestones -> results/milestones.
+
+What stands here are validation accuracies on the way, not results of a table: a run that was interrupted has its place
+here, with its status.
+"""
+
+import csv
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from indrnn import plan, record, render, schema
+from indrnn.errors import UserError
+
+STYLES = (("#00366f", "-", "o"), ("#d1495b", "--", "s"), ("#e0a100", "-.", "D"), ("#5b8c5a", ":", "v"))
+
+
+@dataclass
+class Entry:
+    """One of our runs, by the overrides that decide its signature."""
+
+    label: str
+    overrides: list[str]
+
+
+@dataclass
+class Milestones:
+    """A file of conf/milestones. ``official``: best accuracy so far in %, by training examples."""
+
+    title: str
+    metric: str
+    official: dict[int, float]
+    runs: list[Entry]
+    notes: list[str] = field(default_factory=list)
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Course:
+    """What one of our runs measured: best validation accuracy so far in %, by training examples."""
+
+    label: str
+    signature: str
+    record: dict
+    best: dict[int, float]
+
+    def at(self, examples: int) -> float | None:
+        """The best so far at this number of examples; None before the first validation or after the run's end."""
+        seen = [count for count in self.best if count <= examples]
+        return self.best[max(seen)] if seen and self.record["examples"] >= examples else None
+
+
+def load(name: str) -> Milestones:
+    """Read conf/milestones/<name>.yaml; UserError where it is not what Milestones says."""
+    path = schema.CONF / "milestones" / f"{name}.yaml"
+    try:
+        found = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Milestones), OmegaConf.load(path)))
+    except (OmegaConfBaseException, ValueError) as error:
+        raise UserError(f"{path}: {str(error).splitlines()[0]}.") from None
+    found.name = name
+    return found
+
+
+def names() -> list[str]:
+    return sorted(path.stem for path in (schema.CONF / "milestones").glob("*.yaml"))
+
+
+def signatures(name: str) -> dict[str, str]:
+    """The label of every run by its signature."""
+    return {record.signature(record.signed(plan.build(run.overrides))): run.label for run in load(name).runs}
+
+
+def courses(name: str, folder: Path) -> list[Course]:
+    """The runs that have a record in ``folder``, finished or not."""
+    metric, found = load(name).metric, []
+    for signature, label in signatures(name).items():
+        if entry := record.read(folder / signature):
+            found.append(Course(label, signature, entry, best_so_far(folder / signature / "curve.csv", metric, entry)))
+    return found
+
+
+def best_so_far(path: Path, metric: str, entry: dict) -> dict[int, float]:
+    """Best validation accuracy in % by examples, from a curve that holds the error in %."""
+    best, running = {}, float("inf")
+    with open(path, newline="") as file:
+        for row in csv.DictReader(file):
+            running = min(running, float(row[f"val/{metric}"]))
+            best[int(float(row["update"])) * entry["config"]["data"]["batch_size"]] = 100 - running
+    return best
+
+
+def render_all(results: Path) -> list[str]:
+    """Write results/milestones/<name>.md and .png for those that have a record; returns their names."""
+    done = []
+    for name in names():
+        what, found = load(name), courses(name, results / "runs")
+        if found:
+            record.write_whole(results / "milestones" / f"{name}.md", markdown(what, found))
+            record.replace_whole(results / "milestones" / f"{name}.png", partial(draw, what, found))
+            done.append(name)
+    return done
+
+
+def markdown(what: Milestones, found: list[Course]) -> str:
+    """A row per number of examples that the official log or one of our runs ends at."""
+    counts = sorted({*what.official, *(course.record["examples"] for course in found)})
+    latest = max(course.record["examples"] for course in found)
+    counts = [count for count in counts if count <= latest] + [count for count in counts if count > latest][:1]
+    heads = ["training examples", "official log", *(course.label for course in found)]
+    rows = [
+        [f"{count:,}", shown(what.official.get(count)), *(shown(course.at(count)) for course in found)]
+        for count in counts
+    ]
+    lines = [f"# {what.title}", ""]
+    lines += render.bullets(["Best validation accuracy so far, in %; a dash where nothing was measured.", *what.notes])
+    lines += ["", *render.aligned(heads, rows), "", "Our runs:", ""]
+    lines += render.bullets(map(sentence, found))
+    return "\n".join([*lines, "", f"![{what.title}]({what.name}.png)"]) + "\n"
+
+
+def sentence(course: Course) -> str:
+    """What became of a run, how much of it there was, and where it was made."""
+    entry, link = course.record, f"[{course.signature}](../runs/{course.signature}/run.json)"
+    measured = ", ".join(f"{key} {value:.4g}" for key, value in entry["metrics"].items()) or "no validation yet"
+    return (
+        f"{course.label}: {link}, **{entry['status']}** after {entry['updates']:,} of "
+        f"{entry['config']['trainer']['max_updates']:,} updates, {entry['examples']:,} examples, "
+        f"{entry['wall_seconds'] / 60:.0f} minutes on {entry['device']}; {measured}; commit {entry['commit']}."
+    )
+
+
+def shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def draw(what: Milestones, found: list[Course], path: Path) -> None:
+    """Best validation accuracy so far over examples, the latter on a logarithmic axis."""
+    figure = Figure(figsize=(6.4, 4.2), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    latest = max(course.record["examples"] for course in found)
+    official = {count: value for count, value in what.official.items() if count <= 4 * latest}
+    axes.plot(list(official), list(official.values()), color="#8c8c8c", marker="^", label="the authors' log")
+    for course, (color, dash, marker) in zip(found, STYLES, strict=False):
+        label = f"ours: {course.label} ({course.record['status']})"
+        axes.plot(list(course.best), list(course.best.values()), color=color, linestyle=dash, marker=marker,
+                  markersize=4, label=label)  # fmt: skip
+    axes.set_xscale("log")
+    axes.set_xlabel("training examples")
+    axes.set_ylabel("best validation accuracy so far (%)")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right", fontsize=8, frameon=False)
+    figure.savefig(path, format="png", metadata={"Software": None})

@@ -1,0 +1,68 @@
+"""Milestones: best so far at equal examples, whatever became of the run."""
+
+import json
+
+import pytest
+
+from indrnn import milestones, plan, publish, record, schema
+from indrnn.errors import UserError
+
+
+def write(folder, number: int, status: str, curve, updates: int, **changes) -> str:
+    """A record and a curve of run ``number`` of conf/milestones/pmnist.yaml."""
+    config = record.signed(plan.build(milestones.load("pmnist").runs[number].overrides))
+    signature = record.signature(config)
+    entry = dict.fromkeys(record.KEYS) | {
+        "signature": signature,
+        "config": config,
+        "metrics": {"val/error": 12.5},
+        "status": status,
+        "updates": updates,
+        "examples": updates * config["data"]["batch_size"],
+        "wall_seconds": 7200.0,
+        "device": "a CPU",
+        "commit": "0" * 40,
+        "dirty": False,
+    }
+    record.write(folder / signature, entry | changes, [{"update": u, "val/error": e} for u, e in curve])
+    return signature
+
+
+def test_best_so_far_at_equal_examples(tmp_path):
+    write(tmp_path, 0, "interrupted", [(437, 40.0), (874, 50.0), (1311, 30.0)], 1400)  # batch 128
+    (course,) = milestones.courses("pmnist", tmp_path)
+    assert course.best == {437 * 128: 60.0, 874 * 128: 60.0, 1311 * 128: 70.0}
+    assert course.at(54400) is None  # before the first validation
+    assert course.at(108800) == 60.0 and course.at(1311 * 128) == 70.0
+    assert course.at(1400 * 128) == 70.0 and course.at(1400 * 128 + 1) is None  # after its end
+
+
+def test_published_with_its_status_and_rendered_from_what_is_published(tmp_path):
+    signature = write(tmp_path / "runs", 0, "interrupted", [(437, 40.0), (874, 20.0)], 900)
+    assert publish.publish_milestones(tmp_path / "runs", tmp_path / "results") == ["pmnist"]
+    text = (tmp_path / "results/milestones/pmnist.md").read_text()
+    assert f"runs/{signature}/run.json), **interrupted** after 900 of 29,800 updates, 115,200" in " ".join(text.split())
+    assert "| 54,400            | 63.13        | -" in text and "| 108,800           | 69.98        | 60.00" in text
+    assert "272,000" in text and "544,000" not in text
+    before = {path.name: path.read_bytes() for path in (tmp_path / "results/milestones").iterdir()}
+    milestones.render_all(tmp_path / "results")
+    assert before == {path.name: path.read_bytes() for path in (tmp_path / "results/milestones").iterdir()}
+    assert json.loads((tmp_path / f"results/runs/{signature}/run.json").read_text())["status"] == "interrupted"
+
+
+def test_uncommitted_code_and_nothing_are_refused(tmp_path):
+    with pytest.raises(UserError, match="nothing to publish"):
+        publish.publish_milestones(tmp_path / "runs", tmp_path / "results")
+    write(tmp_path / "runs", 1, "finished", [(437, 40.0)], 900, dirty=True)
+    with pytest.raises(UserError, match="uncommitted"):
+        publish.publish_milestones(tmp_path / "runs", tmp_path / "results")
+    assert not (tmp_path / "results").exists() and milestones.render_all(tmp_path / "results") == []
+
+
+def test_a_mistyped_key_is_refused(tmp_path, monkeypatch):
+    text = (schema.CONF / "milestones" / "pmnist.yaml").read_text()
+    (tmp_path / "milestones").mkdir()
+    (tmp_path / "milestones" / "pmnist.yaml").write_text(text.replace("official:", "oficial:"))
+    monkeypatch.setattr(schema, "CONF", tmp_path)
+    with pytest.raises(UserError, match="oficial"):
+        milestones.load("pmnist")
