@@ -152,5 +152,5 @@ def draw(what: Milestones, found: list[Course], path: Path) -> None:
     axes.set_xlabel("training examples")
     axes.set_ylabel("best validation accuracy so far (%)")
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right", fontsize=8, frameon=False)
+    axes.legend(loc="lower right", fontsize=7, frameon=False)
     figure.savefig(path, format="png", metadata={"Software": None})
