@@ -26,7 +26,7 @@ SETUP = scripts/setup.py --extras '$(EXTRAS)' $(if $(PYTHON),--this-python) \
 	$(if $(filter setup,$(MAKECMDGOALS)),,--quiet)
 
 .PHONY: help setup test lint data plan reproduce-table publish tables adding mnist pmnist ptb-char ptb-word ntu \
-	depth bench smoke clean lock wandb-sync
+	depth sensitivity bench smoke clean lock wandb-sync
 .NOTPARALLEL:
 
 help:
@@ -52,7 +52,7 @@ lint: setup ## check style and formatting
 data: setup ## fetch the data sets that may be fetched, check them, explain the others
 	$(GET_DATA)
 
-plan: setup ## list the runs of the tables: signature, state, command
+plan: setup ## list the runs of the tables (TABLE=... for one): signature, state, command
 	$(REPRODUCE) --plan $(CHOICE) $(if $(TABLE),--table '$(TABLE)') $(WHERE)
 
 reproduce-table: setup ## train what is not finished and print the tables beside the paper's (TABLE=... for one)
@@ -82,16 +82,19 @@ ptb-word: ## Penn Treebank, words: Table 3 (later)
 ntu: ## skeleton action recognition, NTU RGB+D: Table 4 (later)
 	@$(call later,ntu (skeleton action recognition: Table 4),issue 5)
 
-depth: ## networks of 1 to 21 layers on permuted MNIST (later)
-	@$(call later,depth (1 to 21 layers on permuted MNIST),issue 3)
+depth: setup ## networks of 1 to 21 layers on permuted MNIST, a table of its own (an hour)
+	$(REPRODUCE) $(CHOICE) --table depth_pmnist $(WHERE)
+
+sensitivity: setup ## six learning rates on the adding problem, a table of its own (an hour)
+	$(REPRODUCE) $(CHOICE) --table sensitivity_adding $(WHERE)
 
 bench: ## speed of the recurrence, the layer and a whole update (later)
 	@$(call later,bench (speed of recurrence and layer and update),issue 3)
 
 later = echo "make $(1) is not part of this version yet: $(2) brings it; make adding, mnist and pmnist work." >&2; exit 1
 
-smoke: setup ## every cell of every table at quick sizes with 2 updates, into a temporary folder
-	$(REPRODUCE) --smoke
+smoke: setup ## the cells of all tables at quick sizes with 2 updates, into a temporary folder
+	$(REPRODUCE) --smoke --launcher '$(LAUNCHER)' --jobs '$(JOBS)'
 
 clean: ## remove caches, rendered tables and temporary folders; runs/ only with RUNS=1
 	find src scripts tests -type d -name __pycache__ -prune -exec rm -rf {} +
