@@ -26,8 +26,8 @@ PYTHONS = $(if $(PYTHON),'$(PYTHON)',python3 python3.12 python3.11)
 SETUP = scripts/setup.py --extras '$(EXTRAS)' $(if $(PYTHON),--this-python) \
 	$(if $(filter setup,$(MAKECMDGOALS)),,--quiet)
 
-.PHONY: help setup test lint data plan reproduce-table publish milestones tables adding mnist pmnist ptb-char ptb-word ntu \
-	depth bench smoke clean lock wandb-sync
+.PHONY: help setup test lint data plan reproduce-table publish milestones tables adding mnist pmnist ptb-char ptb-word \
+	ntu depth sensitivity bench smoke clean lock wandb-sync
 .NOTPARALLEL:
 
 help:
@@ -53,7 +53,7 @@ lint: setup ## check style and formatting
 data: setup ## fetch the data sets that may be fetched, check them, explain the others
 	$(GET_DATA)
 
-plan: setup ## list the runs of the tables: signature, state, command
+plan: setup ## list the runs of the tables (TABLE=... for one): signature, state, command
 	$(REPRODUCE) --plan $(CHOICE) $(if $(TABLE),--table '$(TABLE)') $(WHERE)
 
 reproduce-table: setup ## train what is not finished and print the tables beside the paper's (TABLE=... for one)
@@ -86,16 +86,19 @@ ptb-word: ## Penn Treebank, words: Table 3 (later)
 ntu: ## skeleton action recognition, NTU RGB+D: Table 4 (later)
 	@$(call later,ntu (skeleton action recognition: Table 4),issue 5)
 
-depth: ## networks of 1 to 21 layers on permuted MNIST (later)
-	@$(call later,depth (1 to 21 layers on permuted MNIST),issue 3)
+depth: setup ## networks of 1 to 21 layers on permuted MNIST, a table of its own (an hour)
+	$(REPRODUCE) $(CHOICE) --table depth_pmnist $(WHERE)
+
+sensitivity: setup ## six learning rates on the adding problem, a table of its own (an hour)
+	$(REPRODUCE) $(CHOICE) --table sensitivity_adding $(WHERE)
 
 bench: setup ## speed of the recurrence, the layer and a whole update on one CPU core, into results/benchmarks
 	$(BENCH)
 
 later = echo "make $(1) is not part of this version yet: $(2) brings it; make adding, mnist and pmnist work." >&2; exit 1
 
-smoke: setup ## every cell of every table at quick sizes with 2 updates, into a temporary folder
-	$(REPRODUCE) --smoke
+smoke: setup ## the cells of all tables at quick sizes with 2 updates, into a temporary folder
+	$(REPRODUCE) --smoke --launcher '$(LAUNCHER)' --jobs '$(JOBS)'
 
 clean: ## remove caches, rendered tables and temporary folders; runs/ only with RUNS=1
 	find src scripts tests -type d -name __pycache__ -prune -exec rm -rf {} +

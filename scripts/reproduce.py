@@ -41,7 +41,8 @@ def main() -> int:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--table", action="append", help="a file of conf/table, may be repeated (default: all)")
+    which = "a file of conf/table, may be repeated (default: all but those with default: false)"
+    parser.add_argument("--table", action="append", help=which)
     parser.add_argument("--profile", default="quick", help=f"{', '.join(schema.PROFILES)} (default: quick)")
     parser.add_argument("--column", action="append", help="a column's key in the table file, may be repeated")
     parser.add_argument("--seeds", type=numbers, help="such as 0,1,2, instead of the table's")
@@ -49,11 +50,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at once, for the launcher joblib")
     parser.add_argument("--runs", type=Path, default=record.ROOT / "runs", help="folder of the runs (default: runs/)")
     parser.add_argument("--plan", action="store_true", help="only list the runs: signature, state, command")
-    parser.add_argument("--smoke", action="store_true", help="every cell at quick sizes with 2 updates, then forget it")
+    parser.add_argument(
+        "--smoke", action="store_true", help="every table at quick sizes with 2 updates, then forget it"
+    )
     parser.add_argument("overrides", nargs="*", help="Hydra overrides for every run")
     args = parser.parse_args()
     args.runs = args.runs.resolve()
-    args.every_cell = False
     if args.jobs < 1:
         parser.error(f"--jobs must be at least 1, not {args.jobs}")
     return args
@@ -69,7 +71,7 @@ def stop(number: int, frame: object) -> None:
 
 
 def planned(args: argparse.Namespace) -> list[plan.Run]:
-    return plan.runs(args.table, args.profile, args.column, args.seeds, extra(args), args.every_cell)
+    return plan.runs(args.table, args.profile, args.column, args.seeds, extra(args), args.smoke)
 
 
 def extra(args: argparse.Namespace) -> list[str]:
@@ -92,6 +94,8 @@ def show(args: argparse.Namespace) -> int:
 def reproduce(args: argparse.Namespace) -> int:
     """Launch what is not done, render all tables, say what is missing."""
     runs = planned(args)
+    if not runs:
+        raise UserError(f"Profile {args.profile} runs nothing of {', '.join(args.table or schema.default_tables())}.")
     with only_one(args.runs) as lock:
         if missing(runs, args.runs):
             launch(args, runs, lock)
@@ -110,11 +114,11 @@ def reproduce(args: argparse.Namespace) -> int:
 
 
 def reports(args: argparse.Namespace, columns: list[str] | None) -> Iterator[tables.Report]:
-    for name in args.table or schema.table_names():
+    for name in args.table or schema.default_tables():
         command = f"make reproduce-table TABLE={name} PROFILE={args.profile}"
         if args.seeds or args.overrides:
             command = shlex.join(["python", "scripts/reproduce.py", *sys.argv[1:]])
-        yield tables.report(name, args.profile, args.runs, args.seeds, extra(args), args.every_cell, command, columns)
+        yield tables.report(name, args.profile, args.runs, args.seeds, extra(args), args.smoke, command, columns)
 
 
 def missing(runs: list[plan.Run], folder: Path) -> int:
@@ -142,7 +146,7 @@ def launch(args: argparse.Namespace, runs: list[plan.Run], lock: TextIO) -> None
     sweeper = {"tables": args.table, "columns": args.column, "seeds": args.seeds}
     command = [sys.executable, "-m", "indrnn.train", "-m", runs[0].overrides[0], "hydra/sweeper=indrnn_plan"]
     command += [f"hydra.sweeper.{name}=[{','.join(map(str, what))}]" for name, what in sweeper.items() if what]
-    command += [f"hydra.sweeper.profile={args.profile}", f"hydra.sweeper.every_cell={args.every_cell}"]
+    command += [f"hydra.sweeper.profile={args.profile}", f"hydra.sweeper.smoke={args.smoke}"]
     command += [f"hydra/launcher={args.launcher}"]
     if args.launcher == "joblib":
         command.append(f"hydra.launcher.n_jobs={args.jobs}")
@@ -163,15 +167,19 @@ def launch(args: argparse.Namespace, runs: list[plan.Run], lock: TextIO) -> None
 
 
 def smoke(args: argparse.Namespace) -> int:
-    """Compose every cell of every table, train every cell at quick sizes for 2 updates, render, and look for holes."""
+    """Compose every table, train its cells at quick sizes for 2 updates, render, and look for holes.
+
+    A table that names its ``smoke`` columns is trained in these alone.
+    """
+    args.table = args.table or schema.table_names()
     composed = sum(len(plan.runs(args.table, profile)) for profile in schema.PROFILES)
     print(f"{composed} runs of all profiles compose", flush=True)
-    args.profile, args.seeds, args.every_cell = "quick", [0], True
+    args.profile, args.seeds = "quick", [0]
     args.overrides = [*SMOKE, *args.overrides]
     with tempfile.TemporaryDirectory(prefix="indrnn-smoke-") as folder:
         args.runs = Path(folder).resolve()
         code = reproduce(args)
-    print(f"smoke: {'every cell is there' if code == 0 else 'cells are missing'}")
+    print(f"smoke: {'no cell is missing' if code == 0 else 'cells are missing'}")
     return code
 
 

@@ -66,17 +66,61 @@ def test_learning_rates_of_figure_2_are_those_of_the_text():
     assert rates["irnn", "T500"] == rates["irnn", "T1000"] == 1e-5
 
 
-def test_columns_seeds_extra_and_every_cell():
+def test_columns_seeds_extra_and_smoke():
     table = schema.load_table("figure2_adding")
     cells = plan.plan(table, "quick", columns=["T100"], seeds=[5], extra=["trainer.max_updates=2"])
     assert {(run.column, run.seed) for cell in cells for run in cell.runs} == {("T = 100", 5)}
     assert all(run.config["trainer"]["max_updates"] == 2 for cell in cells for run in cell.runs)
     mnist = schema.load_table("table1_mnist")
     quick = {c.row for c in plan.plan(mnist, "quick", seeds=[0]) if c.runs}
-    every = {c.row for c in plan.plan(mnist, "quick", seeds=[0], every_cell=True) if c.runs}
+    every = {c.row for c in plan.plan(mnist, "quick", seeds=[0], smoke=True) if c.runs}
     assert every == {key for key, row in mnist.rows.items() if row.overrides is not None} >= quick
-    every = {(c.row, c.column) for c in plan.plan(table, "quick", seeds=[0], every_cell=True) if c.runs}
+    every = {(c.row, c.column) for c in plan.plan(table, "quick", seeds=[0], smoke=True) if c.runs}
     assert len(every) == 4 * 4 + 1 and ("indrnn", "T5000") in every
+
+
+def test_a_smoke_test_trains_the_extremes_of_the_large_tables():
+    depth, rates = (schema.load_table(name) for name in ("depth_pmnist", "sensitivity_adding"))
+    cells = plan.plan(depth, "quick", seeds=[0], smoke=True)
+    assert {(c.row, c.column) for c in cells if c.runs} == {(row, "L21") for row in depth.rows}
+    cells = plan.plan(rates, "quick", seeds=[0], smoke=True)
+    assert {c.runs[0].config["recipe"]["learning_rate"] for c in cells} == {3e-5, 1e-2}
+    assert {c.column for c in plan.plan(depth, "quick", ["L2"], seeds=[0], smoke=True)} == {"L2"}
+
+
+def test_tables_of_their_own_are_planned_only_by_name():
+    assert schema.default_tables() == ["figure2_adding", "table1_mnist"]
+    assert {run.table for run in plan.runs(None, "quick")} == set(schema.default_tables())
+    assert {run.table for run in plan.runs(["sensitivity_adding"], "quick", seeds=[0])} == {"sensitivity_adding"}
+    assert not plan.runs(["depth_pmnist", "sensitivity_adding"], "paper")
+
+
+def test_depth_counts_recurrent_layers_and_shares_the_runs_of_table_1():
+    cells = {(c.row, c.column): c for c in plan.plan(schema.load_table("depth_pmnist"), "quick")}
+    layers = {
+        row: [c.runs[0].config["model"]["num_layers"] for (r, _), c in cells.items() if r == row and c.runs]
+        for row in ("lstm", "res_indrnn", "indrnn")
+    }
+    assert layers["lstm"] == layers["indrnn"] == [1, 2, 4, 8, 12, 21]
+    assert layers["res_indrnn"] == [3, 5, 9, 13, 21]
+    assert cells["res_indrnn", "L1"].reason == "the plain network"
+    assert all(sum("num_layers" in text for text in c.runs[0].overrides) == 1 for c in cells.values() if c.runs)
+    table1 = {(c.row, c.column): c for c in plan.plan(schema.load_table("table1_mnist"), "quick")}
+    mine, theirs = ([run.signature for run in cell.runs] for cell in (cells["lstm", "L1"], table1["lstm", "pmnist"]))
+    assert mine == theirs
+    every = {run.signature for cell in cells.values() for run in cell.runs}
+    assert every & {run.signature for cell in table1.values() for run in cell.runs} == set(mine)
+
+
+def test_rates_and_budget_of_the_sensitivity_table():
+    table = schema.load_table("sensitivity_adding")
+    for cell in plan.plan(table, "quick", seeds=[0]):
+        config = cell.runs[0].config
+        assert config["trainer"]["max_updates"] == 2000 and config["data"]["seq_len"] == 100
+        assert table.columns[cell.column].label == f"rate {config['recipe']['learning_rate']:.0e}".replace("e-0", "e-")
+        clip = (1, "norm") if cell.row == "irnn_clipped" else (10, "value")
+        assert (config["trainer"]["clip"], config["trainer"]["clip_by"]) == clip
+    assert "trainer.max_updates=2000" not in plan.cell_overrides(table, "paper", "irnn", "R1e3")[0]
 
 
 def test_candidates_are_runs_of_their_own():
@@ -89,7 +133,7 @@ def test_candidates_are_runs_of_their_own():
 @pytest.mark.parametrize(
     "call, words",
     [
-        (lambda: schema.load_table("table9"), "no table 'table9'; there are: figure2_adding"),
+        (lambda: schema.load_table("table9"), "no table 'table9'; there are: depth_pmnist, figure2_adding"),
         (lambda: plan.runs(None, "quik"), "no profile 'quik'; there are: quick, fast, paper"),
         (lambda: plan.runs(["figure2_adding"], "quick", columns=["T7"]), "no column 'T7'; it has: T100"),
         (lambda: plan.runs(["figure2_adding"], "quick", extra=["trainer.max_update=2"]), "max_update"),
@@ -104,28 +148,38 @@ def test_a_mistake_is_one_sentence(call, words):
 
 
 @pytest.mark.parametrize(
-    "old, new, words",
+    "name, old, new, words",
     [
-        ("title:", "titel:", "titel"),
-        ("tolerance: 0.3", "tolerance: null", "no tolerance to judge it by"),
-        ("lower_than: [irnn", "lower_than: [irrn", "names 'irrn'"),
-        ("lower_than:", "below: 3\n    lower_than:", "exactly one of"),
-        ("profiles: [fast, paper]", "profiles: [fast, papre]", "names 'papre'"),
-        ("model=lstm", "model=lstn", "no model 'lstn'; there are: "),
-        ("experiment: smnist", "experiment: mnist", "no experiment 'quick/mnist'; there are: adding"),
+        ("table1_mnist", "title:", "titel:", "titel"),
+        ("table1_mnist", "tolerance: 0.3", "tolerance: null", "no tolerance to judge it by"),
+        ("table1_mnist", "lower_than: [irnn", "lower_than: [irrn", "names 'irrn'"),
+        ("table1_mnist", "lower_than:", "below: 3\n    lower_than:", "exactly one of"),
+        ("table1_mnist", "profiles: [fast, paper]", "profiles: [fast, papre]", "names 'papre'"),
+        ("table1_mnist", "model=lstm", "model=lstn", "no model 'lstn'; there are: "),
+        ("table1_mnist", "experiment: smnist", "experiment: mnist", "no experiment 'quick/mnist'; there are: adding"),
+        ("depth_pmnist", "reasons: {L1:", "reasons: {L3:", "names 'L3'"),
+        ("depth_pmnist", "smoke: [L21]", "smoke: [L22]", "names 'L22'"),
+        ("depth_pmnist", "other_columns: [L2]", "other_columns: [L3]", "names 'L3'"),
+        ("depth_pmnist", "higher_than: [lstm]", "below: 3", "other_columns but neither lower_than nor higher_than"),
+        ("depth_pmnist", "figure: axis", "figure: axes", "figure 'axes' is neither"),
+        ("depth_pmnist", "  config: model", "  confg: model", "confg"),
+        ("figure2_adding", "figure: curves", "figure: axis", "no axis to draw over"),
+        ("sensitivity_adding", "more_than: [irnn]", "more_than: [irn]", "names 'irn'"),
+        ("sensitivity_adding", "    below: 0.01", "    above: 0.01", "more_than, which counts columns below a bound"),
+        ("sensitivity_adding", "  quick: [trainer", "  quik: [trainer", "names 'quik'"),
     ],
 )
-def test_a_mistyped_table_is_refused(tmp_path, monkeypatch, old, new, words):
-    text = (schema.CONF / "table" / "table1_mnist.yaml").read_text()
+def test_a_mistyped_table_is_refused(tmp_path, monkeypatch, name, old, new, words):
+    text = (schema.CONF / "table" / f"{name}.yaml").read_text()
     assert old in text
     for path in schema.CONF.iterdir():
         if path.name != "table":
             (tmp_path / path.name).symlink_to(path)
     (tmp_path / "table").mkdir()
-    (tmp_path / "table" / "table1_mnist.yaml").write_text(text.replace(old, new))
+    (tmp_path / "table" / f"{name}.yaml").write_text(text.replace(old, new))
     monkeypatch.setattr(schema, "CONF", tmp_path)
     with pytest.raises(UserError, match=words):
-        plan.plan(schema.load_table("table1_mnist"), "quick")
+        plan.plan(schema.load_table(name), "quick")
 
 
 def test_composing_leaves_a_running_hydra_alone():

@@ -6,7 +6,7 @@ import shutil
 import pytest
 from made_up import make, record_of
 
-from indrnn import plan, publish, record, render, schema, tables
+from indrnn import layout, plan, publish, record, render, schema, tables
 from indrnn.errors import UserError
 
 
@@ -75,7 +75,7 @@ def test_failures_stand_in_their_cells(tmp_path):
         "rnn_tanh": "incomplete 2/3",
         "indrnn": "not judged at quick",
     }
-    assert render.cells(cell(report, "lstm", "T100"), ".2f")[3] == "-"
+    assert layout.cells(cell(report, "lstm", "T100"), ".2f")[3] == "-"
     assert any(found.evidence == "the other one: failed 1/3" for _, found in report.claims)
 
 
@@ -88,14 +88,95 @@ def test_no_cell_is_blank(tmp_path, name, profile):
         text = render.markdown(report, "runs")
         rows = [line for line in text.splitlines() if line.startswith("|")]
         assert all(field.strip() for row in rows for field in re.split(r"(?<!\\)\|", row)[1:-1])
-        assert len(rows) == sum(2 + len(column) for column in report.columns.values()) + (
-            2 + len(report.claims) if report.claims else 0
-        )
+        shown = [len(column) for column in report.columns.values()]
+        if report.table.axis:  # the numbers and the links, a line per column
+            shown = [len(shown)] * 2 if shown else []
+        if report.claims:
+            shown.append(len(report.claims))
+        assert len(rows) == sum(2 + lines for lines in shown)
+        results = [result for column in report.columns.values() for result in column.values()]
+        assert all(run.signature[:4] in text for result in results for run in result.runs)
+        assert text.count("run.json") == sum(len(result.made) for result in results)
         terminal = render.markdown(report, None)
         assert max(map(len, terminal.splitlines())) <= 120 and "run.json" not in terminal
         elsewhere = [c.label for key, c in report.table.columns.items() if key not in report.columns]
         assert all(f"{label}" in terminal for label in elsewhere)
-        make(tmp_path, name, profile, lambda run: None if run.seed == 1 else 0.5, columns=[list(report.columns)[0]])
+        make(
+            tmp_path, name, profile, lambda run: None if run.seed == 1 else 0.5, columns=list(report.table.columns)[:1]
+        )
+
+
+def test_a_grid_shows_numbers_and_reasons_side_by_side(tmp_path):
+    runs = {(x.row, x.column, x.seed): x for x in make(tmp_path, "depth_pmnist", "quick", lambda run: 50.0 + run.seed)}
+    diverged, lost = runs["LSTM", "12 layers", 1], runs["IndRNN", "21 layers", 0]
+    record.write(tmp_path / diverged.signature, record_of(diverged, status="diverged"), [])
+    shutil.rmtree(tmp_path / lost.signature)
+    report = tables.report("depth_pmnist", "quick", tmp_path)
+    (numbers,) = layout.blocks(report, None)
+    assert numbers.heads == ["depth", "LSTM", "res-IndRNN", "IndRNN"]
+    found = {line[0]: line[1:] for line in numbers.rows}
+    assert found["1 layer"] == ["51.00 ± 1.00 (3)", "the plain network", "51.00 ± 1.00 (3)"]
+    assert found["12 layers"][0] == "failed 1/3"
+    assert found["21 layers"] == ["51.00 ± 1.00 (3)", "51.00 ± 1.00 (3)", "incomplete 2/3"]
+    links = layout.blocks(report, "../runs")[1]
+    assert links.rows[0][2] == "-" and links.rows[5][3].startswith(f"{lost.signature[:4]} [")
+    text = render.markdown(report, "../runs")
+    assert "| paper" not in text and "![Beyond the papers](depth_pmnist.png)" in text
+    assert "Parameters: LSTM 17,281; res-IndRNN 17,281; IndRNN 17,281." in text
+    assert r"12 layers & failed 1/3 & 51.00 $\pm$ 1.00 (3)" in render.tex(report)
+    lines = list(csv.DictReader(io.StringIO(render.csv(report))))
+    assert len(lines) == 18 and lines[1]["verdict"] == "the plain network"
+    one = tables.report("depth_pmnist", "quick", tmp_path, only_columns=["L12"])
+    assert [line[0] for line in layout.blocks(one, None)[0].rows] == ["12 layers"]
+    assert len(one.claims) == 2  # those that compare with another column are not judged
+
+
+def test_claims_across_columns(tmp_path):
+    errors = {1: 40.0, 2: 50.0, 8: 70.0, 12: 50.5, 21: 30.0}
+    runs = make(tmp_path, "depth_pmnist", "quick", lambda x: errors.get(x.config["model"]["num_layers"], 9.0) + x.seed)
+    claims = dict(tables.report("depth_pmnist", "quick", tmp_path).claims)
+    budget = "within 500 updates at T = 196, "
+    assert claims[budget + "IndRNN with 21 layers has a lower error than with 1 layer"].verdict == "holds"
+    assert claims[budget + "LSTM with 8 layers has a higher error than with 2 layers"].verdict == "holds"
+    assert claims[budget + "LSTM with 12 layers has a higher error than with 2 layers"].verdict == "undecided"
+    assert claims[budget + "LSTM with 21 layers has a higher error than with 2 layers"].verdict == "does not hold"
+    assert claims[budget + "res-IndRNN with 8 layers + 1 has a lower error than LSTM with 8 layers"].verdict == "holds"
+    lost = next(run for run in runs if (run.row, run.column) == ("LSTM", "2 layers"))
+    shutil.rmtree(tmp_path / lost.signature)
+    claims = dict(tables.report("depth_pmnist", "quick", tmp_path).claims)
+    found = claims[budget + "LSTM with 8 layers has a higher error than with 2 layers"]
+    assert (found.verdict, found.evidence) == ("undecided", "the other one: incomplete 2/3")
+
+
+def test_claims_that_count_columns(tmp_path):
+    rates = {"IRNN": 1e-3, "IRNN + clipping": 1e-3, "LSTM": 1e-4, "IndRNN": 3e-4}
+
+    def value(run):
+        return 0.001 if run.config["recipe"]["learning_rate"] >= rates[run.row] else 0.1
+
+    runs = {(x.row, x.column, x.seed): x for x in make(tmp_path, "sensitivity_adding", "quick", value)}
+    diverged = runs["IRNN", "rate 1e-2", 2]
+    record.write(tmp_path / diverged.signature, record_of(diverged, status="diverged"), [])
+
+    def findings():
+        claims = tables.report("sensitivity_adding", "quick", tmp_path).claims
+        return {text.removeprefix("within 2,000 updates at T = 100, "): vars(x) for text, x in claims}
+
+    words = "has every seed below 0.01 at more rates than"
+    assert findings() == {
+        f"IndRNN {words} IRNN": {"verdict": "holds", "evidence": "4 of 6 against 2 of 6"},
+        f"IndRNN {words} IRNN + clipping": {"verdict": "holds", "evidence": "4 of 6 against 3 of 6"},
+        f"IndRNN {words} LSTM": {"verdict": "does not hold", "evidence": "4 of 6 against 5 of 6"},
+        f"IRNN + clipping {words} IRNN": {"verdict": "holds", "evidence": "3 of 6 against 2 of 6"},
+    }
+    shutil.rmtree(tmp_path / runs["IndRNN", "rate 3e-5", 0].signature)
+    assert findings()[f"IndRNN {words} LSTM"] == {"verdict": "undecided", "evidence": "this one: incomplete 2/3"}
+    assert not tables.report("sensitivity_adding", "quick", tmp_path, only_columns=["R3e5"]).claims
+
+
+def test_header_of_the_sensitivity_table_names_its_budget(tmp_path):
+    text = " ".join(render.markdown(tables.report("sensitivity_adding", "quick", tmp_path), None).split())
+    assert "trainer.max_updates 2,000 (60,000)" in text and "recipe.learning_rate" not in text
 
 
 def test_csv_has_a_line_per_cell_with_its_provenance(tmp_path):
@@ -120,17 +201,18 @@ def test_tex_is_escaped(tmp_path):
     assert not re.search(r"(?<!\\)[%#_]|[≈±γ]", body)
 
 
-def test_same_records_same_bytes(tmp_path):
-    make(tmp_path / "runs", "figure2_adding", "quick")
+@pytest.mark.parametrize("name", ["figure2_adding", "depth_pmnist", "sensitivity_adding"])
+def test_same_records_same_bytes(tmp_path, name):
+    runs = make(tmp_path / "runs", name, "quick")
     for out in ("a", "b"):
-        report = tables.report("figure2_adding", "quick", tmp_path / "runs")
+        report = tables.report(name, "quick", tmp_path / "runs")
         render.write(report, tmp_path / out / "quick", tmp_path / "runs")
     files = sorted(path.name for path in (tmp_path / "a" / "quick").iterdir())
-    assert files == [f"figure2_adding.{end}" for end in ("csv", "md", "png", "tex")]
-    for name in files:
-        assert (tmp_path / "a/quick" / name).read_bytes() == (tmp_path / "b/quick" / name).read_bytes()
-    links = re.findall(r"\]\((\S+run\.json)\)", (tmp_path / "a/quick/figure2_adding.md").read_text())
-    assert len(links) == 24 and all((tmp_path / "a/quick" / link).exists() for link in links)
+    assert files == [f"{name}.{end}" for end in ("csv", "md", "png", "tex")]
+    for file in files:
+        assert (tmp_path / "a/quick" / file).read_bytes() == (tmp_path / "b/quick" / file).read_bytes()
+    links = re.findall(r"\]\((\S+run\.json)\)", (tmp_path / f"a/quick/{name}.md").read_text())
+    assert len(links) == len(runs) and all((tmp_path / "a/quick" / link).exists() for link in links)
 
 
 def test_publish_copies_and_renders_from_the_copies_alone(tmp_path):
@@ -146,6 +228,17 @@ def test_publish_copies_and_renders_from_the_copies_alone(tmp_path):
     before = {path.name: path.read_bytes() for path in (tmp_path / "results/quick").iterdir()}
     publish.render_all(tmp_path / "results")
     assert before == {path.name: path.read_bytes() for path in (tmp_path / "results/quick").iterdir()}
+
+
+def test_tables_that_share_runs_are_published_without_each_other(tmp_path):
+    """The one-layer LSTM of Table 1 starts no depth table, and the depth table no Table 1."""
+    for first, second in (("table1_mnist", "depth_pmnist"), ("depth_pmnist", "table1_mnist")):
+        here = tmp_path / first
+        make(here / "runs", first, "quick")
+        assert [x.table.name for x in publish.publish("quick", here / "runs", here / "results")] == [first]
+    make(here / "runs", second, "quick")
+    reports = publish.publish("quick", here / "runs", here / "results")
+    assert [(x.table.name, x.complete) for x in reports] == [("depth_pmnist", True), ("table1_mnist", True)]
 
 
 def test_publish_refuses_uncommitted_code(tmp_path):

@@ -97,6 +97,21 @@ def test_thresholds_need_every_seed():
     assert verdict.above(Sample((0.16,), 2, "incomplete 1/2"), 0.1, ".3f").verdict == "undecided"
 
 
+def test_cells_below_a_bound_are_counted():
+    low, high, failed = Sample((0.001, 0.002), 2), Sample((0.001, 0.02), 2), Sample((), 2, "failed 1/2")
+    more = verdict.more_below([low, low, failed], [low, high, high], 0.01)
+    assert more == verdict.Finding("holds", "2 of 3 against 1 of 3")
+    assert verdict.more_below([failed, high], [low, low], 0.01) == verdict.Finding(
+        "does not hold", "0 of 2 against 2 of 2"
+    )
+    assert verdict.more_below([low, failed], [high, low], 0.01).verdict == "undecided"
+    waiting = Sample((0.001,), 2, "incomplete 1/2")
+    assert verdict.more_below([low, low], [waiting, high], 0.01) == verdict.Finding(
+        "undecided", "the other one: incomplete 1/2"
+    )
+    assert verdict.more_below([low, waiting], [high, high], 0.01).evidence == "this one: incomplete 1/2"
+
+
 def test_best_candidate():
     low, high = [made(1.0), made(2.0)], [made(3.0), made(4.0)]
     failed = [made(0.1), made(None, "diverged")]

@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 @dataclass
 class PlanSweeperConf:
-    """What hydra.sweeper.* may say; null means all of a table."""
+    """What hydra.sweeper.* may say; null means the default tables, all of a table."""
 
     _target_: str = "hydra_plugins.indrnn_plan.PlanSweeper"
     tables: list[str] | None = None
     profile: str = "quick"
     columns: list[str] | None = None
     seeds: list[int] | None = None
-    every_cell: bool = False
+    smoke: bool = False
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="indrnn_plan", node=PlanSweeperConf, provider="indrnn")
@@ -47,10 +47,10 @@ class PlanSweeper(Sweeper):
     """Launches the planned runs without a final record, each once.
 
     Args:
-        tables: names in conf/table, all if null.
+        tables: names in conf/table, the default ones if null.
         profile: quick, fast or paper.
         columns, seeds: instead of all of the tables'.
-        every_cell: also the rows and columns that only other profiles run (for smoke tests).
+        smoke: what a smoke test trains, as in ``plan.plan``.
     """
 
     def __init__(
@@ -59,10 +59,10 @@ class PlanSweeper(Sweeper):
         profile: str,
         columns: list[str] | None,
         seeds: list[int] | None,
-        every_cell: bool,
+        smoke: bool,
     ):
         self.tables, self.profile, self.columns = tables, profile, columns
-        self.seeds, self.every_cell = seeds, every_cell
+        self.seeds, self.smoke = seeds, smoke
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.folder = config.machine.runs
@@ -82,7 +82,7 @@ class PlanSweeper(Sweeper):
         # Hydra composes a config of its own before any sweep and may need an experiment for it; the plan has its own.
         arguments = [argument for argument in arguments if not argument.startswith("experiment=")]
         try:
-            planned = plan.runs(self.tables, self.profile, self.columns, self.seeds, arguments, self.every_cell)
+            planned = plan.runs(self.tables, self.profile, self.columns, self.seeds, arguments, self.smoke)
         except UserError as error:
             raise CompactHydraException(str(error)) from None
         folder = record.ROOT / self.folder

@@ -1,8 +1,10 @@
-"""Figure 2 as the paper draws it: mse over updates, one panel per T."""
+"""The figures: Figure 2 as the paper draws it, mse over updates, one panel per T; and a test metric over an axis."""
 
 import csv
 import math
 import textwrap
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,15 @@ from indrnn.tables import Report, Result
 CHANCE = 1 / 6  # mse of who always answers 1
 TOP = 0.25  # of the axis; before the first validation the mse is above 1
 STYLES = (("#8c8c8c", ":"), ("#d1495b", "--"), ("#e0a100", "-."), ("#00366f", "-"))
+MARKERS = "Ds^o"
+
+
+def draw(report: Report, folder: Path, path: Path) -> None:
+    """Draw the figure that the table names into the file ``path``; ``folder`` is that of the runs."""
+    if report.table.figure == "curves":
+        curves(report, folder, path)
+    else:
+        over_axis(report, path)
 
 
 def curves(report: Report, folder: Path, path: Path) -> None:
@@ -83,3 +94,61 @@ def curve(path: Path, name: str) -> dict[int, float]:
     with open(path, newline="") as file:
         rows = [(row.get("update"), row.get(name)) for row in csv.DictReader(file)]
     return {int(float(update)): float(value) for update, value in rows if update and value}
+
+
+def over_axis(report: Report, path: Path) -> None:
+    """Draw the test metric over the table's axis: seeds as dots, their means as lines, failed cells as crosses on top.
+
+    Args:
+        report: of a table with an axis and at most four rows.
+        path: of the png.
+    """
+    table = report.table
+    figure = Figure(figsize=(7.0, 4.8), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    if table.axis.log:
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+    missing, failed, ticks = 0, 0, []
+    styles = list(zip(STYLES, MARKERS, strict=True))[-len(table.rows) :]  # the last row, IndRNN, always looks the same
+    for height, (key, ((color, dash), marker)) in enumerate(zip(table.rows, styles, strict=True)):
+        results = [column[key] for column in report.columns.values() if column[key].runs]
+        places = [reduce(getitem, table.axis.config.split("."), result.runs[0].config) for result in results]
+        for place, result in zip(places, results, strict=True):
+            seeds = [entry["metrics"].get(f"test/{table.metric}", math.nan) for entry in result.made]
+            axes.plot([place] * len(seeds), seeds, linestyle="", marker=".", color=color, markersize=5, alpha=0.6)
+            if result.ours.failed:
+                words = f"{result.row.label} {result.ours.reason.removeprefix('failed ')}"
+                fail(axes, place, 0.97 - 0.045 * height, color, words)
+                failed += 1
+            elif result.ours.reason:
+                missing += 1
+        means = [result.ours.mean for result in results]  # NaN, hence a gap, where a cell failed
+        style = {"color": color, "linestyle": dash, "marker": marker, "markersize": 5.5, "linewidth": 1.8}
+        axes.plot(places, means, label=table.rows[key].label, **style)
+        ticks = places
+    for label, level in table.axis.marks.items():
+        axes.axhline(level, color="black", linewidth=0.7, zorder=1)
+        edge = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
+        axes.annotate(label, (0.995, level), xytext=(0, 2), ha="right", va="bottom", fontsize=8, **edge)
+    axes.margins(y=0.2 if failed else 0.08)
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel(table.axis.long)
+    axes.set_ylabel(f"test {table.metric} ({table.unit.partition(';')[0]})")
+    if not table.axis.log:
+        axes.set_ylim(bottom=0)
+    figure.legend(loc="outside upper center", ncols=len(table.rows), handlelength=3.5, frameon=False)
+    note = f"Profile {report.profile}: {budget(report)}; seeds as dots, lines through their means"
+    note += "; a cross with k/n: k of n seeds diverged" * bool(failed)
+    note += f"; points incomplete: {missing}" * bool(missing)
+    figure.supxlabel("\n".join(textwrap.wrap(f"{note}.", 120)), fontsize=7.5, x=0.02, ha="left")
+    figure.savefig(path, format="png", metadata={"Software": None})
+
+
+def fail(axes: Axes, place: float, height: float, color: str, words: str) -> None:
+    """A cross over ``place`` at a height of 0 to 1 of the axes, with words to its left."""
+    top = axes.get_xaxis_transform()
+    axes.plot([place], [height], linestyle="", marker="x", color=color, markersize=6, transform=top)
+    beside = {"xytext": (-5, 0), "textcoords": "offset points", "ha": "right", "va": "center", "fontsize": 7}
+    axes.annotate(words, (place, height), xycoords=top, **beside)

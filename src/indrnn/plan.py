@@ -59,7 +59,7 @@ def plan(
     columns: list[str] | None = None,
     seeds: list[int] | None = None,
     extra: Sequence[str] = (),
-    every_cell: bool = False,
+    smoke: bool = False,
 ) -> list[Cell]:
     """All cells of a table, column by column.
 
@@ -68,7 +68,8 @@ def plan(
         columns: keys of the columns wanted, all if omitted.
         seeds: instead of the table's.
         extra: overrides for every run, such as ``trainer.max_updates=2``.
-        every_cell: also the rows and columns that only other profiles run (for smoke tests).
+        smoke: what a smoke test trains: also the rows and columns that only other profiles run; of a table that names
+            ``smoke`` columns, these alone.
     """
     if profile not in PROFILES:
         raise UserError(f"There is no profile {profile!r}; there are: {', '.join(PROFILES)}.")
@@ -76,10 +77,10 @@ def plan(
         if key not in table.columns:
             raise UserError(f"Table {table.name} has no column {key!r}; it has: {', '.join(table.columns)}.")
     cells = []
-    for column_key in columns or table.columns:
+    for column_key in columns or (smoke and table.smoke) or table.columns:
         column = table.columns[column_key]
         for row_key, row in table.rows.items():
-            reason = _reason(row_key, row, column, profile, every_cell)
+            reason = _reason(row_key, row, column_key, column, profile, smoke)
             runs: list[Run] = []
             if not reason:
                 for number, overrides in enumerate(cell_overrides(table, profile, row_key, column_key)):
@@ -88,25 +89,28 @@ def plan(
     return cells
 
 
-def _reason(key: str, row: Row, column: Column, profile: str, every_cell: bool) -> str:
+def _reason(key: str, row: Row, column_key: str, column: Column, profile: str, smoke: bool) -> str:
     """Why a cell has no runs; empty where it has."""
     if not row.profiles:
         return "cited"
+    if column_key in row.reasons:
+        return row.reasons[column_key]
     if column.rows is not None and key not in column.rows:
         return "not run in the paper"
-    if profile not in column.profiles and not every_cell:
+    if profile not in column.profiles and not smoke:
         return only(column.profiles)
-    if profile not in row.profiles and not every_cell:
+    if profile not in row.profiles and not smoke:
         return only(row.profiles)
     return "" if row.overrides is not None else "not built yet"
 
 
 def cell_overrides(table: Table, profile: str, row: str, column: str) -> list[list[str]]:
-    """The overrides of a cell, seed excluded: one list per candidate."""
+    """The overrides of a cell, seed excluded: one list per candidate. The last word on a key holds."""
     the_row, the_column = table.rows[row], table.columns[column]
     experiment = the_column.experiment if profile == "paper" else f"{profile}/{the_column.experiment}"
     base = [f"experiment={experiment}", *the_row.overrides, *the_column.overrides]
-    base += the_row.column_overrides.get(column, [])
+    base += [*the_row.column_overrides.get(column, []), *table.profile_overrides.get(profile, [])]
+    base = list({override.partition("=")[0]: override for override in base}.values())
     candidates = the_row.candidates if profile in table.candidates_at else []
     return [[*base, *candidate] for candidate in candidates or [[]]]
 
@@ -185,12 +189,12 @@ def runs(
     columns: list[str] | None = None,
     seeds: list[int] | None = None,
     extra: Sequence[str] = (),
-    every_cell: bool = False,
+    smoke: bool = False,
 ) -> list[Run]:
-    """The runs of several tables (all if omitted), each signature once; the rest as in ``plan``."""
+    """The runs of several tables (the default ones if omitted), each signature once; the rest as in ``plan``."""
     found: dict[str, Run] = {}
-    for name in tables or schema.table_names():
-        for cell in plan(schema.load_table(name), profile, columns, seeds, extra, every_cell):
+    for name in tables or schema.default_tables():
+        for cell in plan(schema.load_table(name), profile, columns, seeds, extra, smoke):
             for run in cell.runs:
                 found.setdefault(run.signature, run)
     return list(found.values())

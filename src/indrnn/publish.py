@@ -4,6 +4,7 @@ The README shows published tables between ``<!-- results/quick/NAME.md -->`` and
 """
 
 import re
+from collections import Counter
 from pathlib import Path
 
 from indrnn import milestones, plan, record, render, schema, tables
@@ -25,7 +26,7 @@ def publish(profile: str, runs: Path, results: Path = RESULTS) -> list[tables.Re
     Raises:
         UserError: nothing is done, or a record was made by code that no commit holds; nothing is written then.
     """
-    found = tables.records(plan.runs(None, profile), runs)
+    found = tables.records(plan.runs(schema.table_names(), profile), runs)
     final = {name: entry for name, entry in found.items() if entry and entry["status"] in record.FINAL}
     if not final:
         raise UserError(f"No run of profile {profile} is done in {runs}: nothing to publish.")
@@ -65,11 +66,17 @@ def copy(found: dict[str, dict], runs: Path, results: Path) -> None:
 
 
 def render_profile(profile: str, results: Path = RESULTS) -> list[tables.Report]:
-    """Render results/<profile>/ from results/runs alone: every table that has a record there, or had one."""
+    """Render results/<profile>/ from results/runs alone: every table that has a record there, or had one.
+
+    A record that another table needs, too, does not start a table: depth and Table 1 share runs and are published
+    without each other.
+    """
+    reports = [tables.report(name, profile, results / "runs") for name in schema.table_names()]
+    users = Counter(entry["signature"] for report in reports for entry in report.made)
     done = []
-    for name in schema.table_names():
-        report = tables.report(name, profile, results / "runs")
-        if report.made or (results / profile / f"{name}.md").exists():
+    for report in reports:
+        own = any(users[entry["signature"]] == 1 for entry in report.made)
+        if own or (results / profile / f"{report.table.name}.md").exists():
             render.write(report, results / profile, results / "runs")
             done.append(report)
     return done

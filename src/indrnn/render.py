@@ -8,12 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from indrnn import record
+from indrnn import layout, record
 from indrnn.schema import PROFILES
 from indrnn.tables import Report, Result
 
 WIDTH = 118
-COLUMNS = ("model", "parameters", "paper", "ours (n)", "gap", "verdict")
 
 
 def write(report: Report, out: Path, folder: Path) -> None:
@@ -27,10 +26,10 @@ def write(report: Report, out: Path, folder: Path) -> None:
     record.write_whole(out / f"{name}.md", markdown(report, os.path.relpath(folder, out)))
     record.write_whole(out / f"{name}.csv", csv(report))
     record.write_whole(out / f"{name}.tex", tex(report))
-    if report.table.figure == "curves":
+    if report.table.figure:
         from indrnn import figures  # matplotlib takes a second to import
 
-        record.replace_whole(out / f"{name}.png", lambda part: figures.curves(report, folder, part))
+        record.replace_whole(out / f"{name}.png", lambda part: figures.draw(report, folder, part))
 
 
 def headline(report: Report) -> list[str]:
@@ -53,6 +52,8 @@ def headline(report: Report) -> list[str]:
     lines += report.elsewhere
     for results in report.columns.values():
         lines += [f"{x.row.label}, {x.column.label}: {x.chosen}." for x in results.values() if x.chosen]
+    if table.axis and report.made:
+        lines.append(f"Parameters: {layout.parameters(report)}.")
     return lines
 
 
@@ -82,27 +83,6 @@ def either(found: Iterable[str]) -> str:
     return " or ".join(sorted(found))
 
 
-def cells(result: Result, number: str) -> list[str]:
-    """The six columns of a row; a value that is not there is a dash, and the verdict says why."""
-    ours, row = result.ours, result.row
-    shown = "-"
-    if ours.values:
-        spread = f" ± {ours.std:{number}}" if len(ours.values) > 1 else ""
-        shown = f"{ours.mean:{number}}{spread} ({len(ours.values)})"
-    source = f" ({row.source})" if row.source.startswith("P") and result.paper not in (None, "-") else ""
-    parameters = f"{result.parameters:,}" if result.parameters else "-"
-    if row.paper_parameters:
-        parameters += f" (paper {row.paper_parameters})"
-    return [
-        row.label,
-        parameters,
-        f"{'-' if result.paper is None else result.paper}{source}",
-        shown,
-        "-" if result.gap is None else f"{result.gap:+{number}}",
-        result.verdict,
-    ]
-
-
 def markdown(report: Report, links: str | None) -> str:
     """The table as aligned Markdown.
 
@@ -112,13 +92,8 @@ def markdown(report: Report, links: str | None) -> str:
     table = report.table
     lines = [f"# {table.source}: {table.title} ({report.profile})", ""]
     lines += bullets(headline(report))
-    heads = [*COLUMNS, "runs"] if links is not None else list(COLUMNS)
-    for key, results in report.columns.items():
-        lines += ["", f"## {table.columns[key].label}", ""]
-        rows = [cells(result, table.number) for result in results.values()]
-        if links is not None:
-            rows = [[*row, run_links(result, links)] for row, result in zip(rows, results.values(), strict=True)]
-        lines += aligned(heads, rows)
+    for block in layout.blocks(report, links):
+        lines += ["", f"## {block.title}", "", *aligned(block.heads, block.rows)]
     if report.claims:
         lines += ["", f"## Claims at profile {report.profile}", ""]
         lines.append("A difference [its 95% Welch interval], or a threshold and every seed, decides.")
@@ -150,15 +125,6 @@ def aligned(heads: list[str], rows: list[list[str]]) -> list[str]:
         return "| " + " | ".join(f"{text:{width}}" for text, width in zip(texts, widths, strict=True)) + " |"
 
     return [line(heads), line(["-" * width for width in widths]), *map(line, rows)]
-
-
-def run_links(result: Result, links: str) -> str:
-    """First four digits of every signature, linked to its record where there is one."""
-    texts = [
-        f"[{run.signature[:4]}]({links}/{run.signature}/run.json)" if entry else run.signature[:4]
-        for run, entry in zip(result.runs, result.records, strict=True)
-    ]
-    return " ".join(texts) or "-"
 
 
 def csv(report: Report) -> str:
@@ -218,10 +184,13 @@ def tex(report: Report) -> str:
     """The table for \\input in a paper that loads booktabs, its claims below it."""
     table = report.table
     lines = [f"% {line}" for line in [f"{table.source}: {table.title}", *headline(report), *footer(report)]]
-    lines += ["\\begin{tabular}{lrllrl}", "\\toprule", " & ".join(map(escaped, COLUMNS)) + r" \\"]
-    for key, results in report.columns.items():
-        lines += ["\\midrule", rf"\multicolumn{{6}}{{l}}{{\emph{{{escaped(table.columns[key].label)}}}}} \\"]
-        lines += [" & ".join(map(escaped, cells(result, table.number))) + r" \\" for result in results.values()]
+    blocks = layout.blocks(report, None)
+    heads = blocks[0].heads if blocks else list(layout.HEADS)
+    lines += [f"\\begin{{tabular}}{{{layout.ALIGNMENT if not table.axis else 'l' * len(heads)}}}", "\\toprule"]
+    lines.append(" & ".join(map(escaped, heads)) + r" \\")
+    for block in blocks:
+        lines += ["\\midrule", rf"\multicolumn{{{len(heads)}}}{{l}}{{\emph{{{escaped(block.title)}}}}} \\"]
+        lines += [" & ".join(map(escaped, row)) + r" \\" for row in block.rows]
     lines += ["\\bottomrule", "\\end{tabular}"]
     if report.claims:
         lines += ["", "\\begin{tabular}{lll}", "\\toprule", r"claim & verdict & measured \\", "\\midrule"]

@@ -38,9 +38,9 @@ class Row:
     """A model of the table.
 
     Without ``profiles`` its numbers are cited; with ``profiles`` but without ``overrides`` its model is not built
-    yet. ``paper`` holds the published value per column: a number; words, where the paper prints a curve; "-", where
-    it prints none. ``candidates`` are lists of overrides of which validation takes the best, at the table's
-    ``candidates_at`` profiles.
+    yet. ``reasons`` say per column why there is no run. ``paper`` holds the published value per column: a number;
+    words, where the paper prints a curve; "-", where it prints none. ``candidates`` are lists of overrides of which
+    validation takes the best, at the table's ``candidates_at`` profiles.
     """
 
     label: str
@@ -48,6 +48,7 @@ class Row:
     profiles: list[str] = field(default_factory=list)
     overrides: list[str] | None = None
     column_overrides: dict[str, list[str]] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
     candidates: list[list[str]] = field(default_factory=list)
     paper: dict[str, int | float | str] = field(default_factory=dict)
     paper_parameters: str = ""
@@ -55,9 +56,11 @@ class Row:
 
 @dataclass
 class Claim:
-    """A sentence to be judged, once per column and per other row; exactly one of the last four says how.
+    """A sentence to be judged, once per column and per other row; one of lower_than to above says how.
 
-    ``text`` may hold {column}, {row}, {other}, {updates}, {T}, {below}, {above}: a claim names its budget.
+    The other rows stand in the same column or, once per each, in ``other_columns``. With ``more_than``, the columns
+    where the row lies ``below`` are counted against those of the other rows. ``text`` may hold {column}, {row},
+    {other}, {other_column}, {updates}, {T}, {below}, {above}: a claim names its budget.
     """
 
     text: str
@@ -68,11 +71,32 @@ class Claim:
     higher_than: list[str] | None = None
     below: float | None = None
     above: float | None = None
+    more_than: list[str] | None = None
+    other_columns: list[str] | None = None
+
+
+@dataclass
+class Axis:
+    """What the columns of a grid differ in.
+
+    ``label`` heads the table, ``long`` the figure's axis; ``config`` is the dotted name of the value in a run's
+    config. ``log`` makes both scales of the figure logarithmic; ``marks`` are its horizontal lines, by their labels.
+    """
+
+    label: str
+    long: str
+    config: str
+    log: bool = False
+    marks: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
 class Table:
-    """One of the papers' tables as data; the metric is read as test/<metric>, candidates are chosen by val/<metric>."""
+    """One of the papers' tables as data; the metric is read as test/<metric>, candidates are chosen by val/<metric>.
+
+    With an ``axis`` it is shown as one grid, a line per column and a field per row. ``default`` false: only who names
+    it gets it. ``smoke``: the only columns that a smoke test trains. ``profile_overrides`` change the budget of all.
+    """
 
     title: str
     source: str
@@ -89,11 +113,20 @@ class Table:
     notes: list[str] = field(default_factory=list)
     quick_note: str = ""
     figure: str | None = None
+    axis: Axis | None = None
+    default: bool = True
+    smoke: list[str] = field(default_factory=list)
+    profile_overrides: dict[str, list[str]] = field(default_factory=dict)
     name: str = ""
 
 
 def table_names() -> list[str]:
     return sorted(path.stem for path in (CONF / "table").glob("*.yaml"))
+
+
+def default_tables() -> list[str]:
+    """The tables that are meant where none is named."""
+    return [name for name in table_names() if load_table(name).default]
 
 
 def load_table(name: str) -> Table:
@@ -119,24 +152,32 @@ def _problems(table: Table) -> Iterator[str]:
             if name not in known:
                 yield f"{where} names {name!r}, which is none of {', '.join(known)}"
 
-    yield from strangers([*table.judged, *table.candidates_at], PROFILES, "judged or candidates_at")
+    profiles = [*table.judged, *table.candidates_at, *table.profile_overrides]
+    yield from strangers(profiles, PROFILES, "judged, candidates_at or profile_overrides")
+    yield from strangers(table.smoke, table.columns, "smoke")
+    if table.figure not in (None, "curves", "axis") or (table.figure == "axis" and not table.axis):
+        yield f"figure {table.figure!r} is neither curves nor axis, or there is no axis to draw over"
     for key, column in table.columns.items():
         yield from strangers(column.profiles, PROFILES, f"column {key}")
         yield from strangers(column.rows or [], table.rows, f"column {key}")
     for key, row in table.rows.items():
         yield from strangers(row.profiles, PROFILES, f"row {key}")
-        yield from strangers([*row.paper, *row.column_overrides], table.columns, f"row {key}")
+        yield from strangers([*row.paper, *row.column_overrides, *row.reasons], table.columns, f"row {key}")
         for column, value in row.paper.items():
             if not isinstance(value, str) and table.columns[column].tolerance is None:
                 yield f"row {key} has a number in column {column}, which has no tolerance to judge it by"
     for claim in table.claims:
         where = f"claim {claim.text!r}"
-        others = [*(claim.lower_than or []), *(claim.higher_than or [])]
+        others = [*(claim.lower_than or []), *(claim.higher_than or []), *(claim.more_than or [])]
         yield from strangers(claim.profiles, PROFILES, where)
-        yield from strangers(claim.columns, table.columns, where)
+        yield from strangers([*claim.columns, *(claim.other_columns or [])], table.columns, where)
         yield from strangers([claim.row, *others], table.rows, where)
         if sum(x is not None for x in (claim.lower_than, claim.higher_than, claim.below, claim.above)) != 1:
             yield f"{where} needs exactly one of lower_than, higher_than, below, above"
+        if claim.more_than is not None and claim.below is None:
+            yield f"{where} has more_than, which counts columns below a bound, but no below"
+        if claim.other_columns is not None and claim.lower_than is None and claim.higher_than is None:
+            yield f"{where} has other_columns but neither lower_than nor higher_than"
 
 
 def only(profiles: list[str]) -> str:

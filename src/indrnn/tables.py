@@ -1,5 +1,6 @@
 """Plan + records -> what a table says; render.py writes it down."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,7 @@ def report(
     folder: Path,
     seeds: list[int] | None = None,
     extra: Sequence[str] = (),
-    every_cell: bool = False,
+    smoke: bool = False,
     command: str = "",
     only_columns: list[str] | None = None,
 ) -> Report:
@@ -85,13 +86,13 @@ def report(
 
     Args:
         name: of a file in conf/table.
-        profile, seeds, extra, every_cell: as in ``plan.plan``.
+        profile, seeds, extra, smoke: as in ``plan.plan``.
         folder: of the runs, one folder per signature.
         command: that makes these runs, for the footer.
         only_columns: keys of the columns wanted, all if omitted.
     """
     table = load_table(name)
-    cells = plan.plan(table, profile, only_columns, seeds=seeds, extra=extra, every_cell=every_cell)
+    cells = plan.plan(table, profile, only_columns, seeds=seeds, extra=extra, smoke=smoke)
     found = records([run for cell in cells for run in cell.runs], folder)
     columns: dict[str, dict[str, Result]] = {}
     for cell in cells:
@@ -155,36 +156,49 @@ def elsewhere(table: Table, keys: list[str]) -> list[str]:
 
 
 def findings(table: Table, profile: str, columns: dict[str, dict[str, Result]]) -> list[tuple[str, Finding]]:
-    """The claims of this profile, each once per column and other row, with what they came to."""
+    """The claims of this profile with what they came to: each once per column, other row and other column.
+
+    A claim that counts columns comes once per other row. One whose columns are not all there is not judged.
+    """
     found = []
-    for claim in table.claims:
-        for column in claim.columns if profile in claim.profiles else ():
-            if column not in columns:
-                continue
-            ours = columns[column][claim.row]
-            for other in claim.lower_than or claim.higher_than or [""]:
-                theirs = columns[column][other].ours if other else None
-                text = sentence(table, claim, column, other, ours.runs[0].config if ours.runs else None)
-                found.append((text, finding(claim, ours.ours, theirs, table.number)))
+    for claim in (claim for claim in table.claims if profile in claim.profiles):
+        others = claim.lower_than or claim.higher_than or claim.more_than or [""]
+        if claim.more_than is not None:
+            places = [(claim.columns, claim.columns)]
+        else:
+            places = [([key], [other]) for key in claim.columns for other in claim.other_columns or [key]]
+        for (here, there), other in itertools.product(places, others):
+            if {*here, *there} <= columns.keys():
+                ours = [columns[key][claim.row] for key in here]
+                theirs = [columns[key][other].ours for key in there] if other else []
+                config = ours[0].runs[0].config if ours[0].runs else None
+                text = sentence(table, claim, here[0], other, there[0], config)
+                found.append((text, finding(claim, [x.ours for x in ours], theirs, table.number)))
     return found
 
 
-def finding(claim: Claim, ours: Sample, theirs: Sample | None, number: str) -> Finding:
+def finding(claim: Claim, ours: list[Sample], theirs: list[Sample], number: str) -> Finding:
+    """Judge a claim by its cells: one of each side, unless it counts them."""
+    if claim.more_than is not None:
+        return verdict.more_below(ours, theirs, claim.below)
     if claim.lower_than is not None:
-        return verdict.lower(ours, theirs, number)
+        return verdict.lower(ours[0], theirs[0], number)
     if claim.higher_than is not None:
-        return verdict.higher(ours, theirs, number)
+        return verdict.higher(ours[0], theirs[0], number)
     if claim.below is not None:
-        return verdict.below(ours, claim.below, number)
-    return verdict.above(ours, claim.above, number)
+        return verdict.below(ours[0], claim.below, number)
+    return verdict.above(ours[0], claim.above, number)
 
 
-def sentence(table: Table, claim: Claim, column: str, other: str, config: dict[str, Any] | None) -> str:
+def sentence(
+    table: Table, claim: Claim, column: str, other: str, other_column: str, config: dict[str, Any] | None
+) -> str:
     """A claim's text with its budget, taken from the config of its own row."""
     return claim.text.format(
         column=table.columns[column].label,
         row=table.rows[claim.row].label,
         other=table.rows[other].label if other else "",
+        other_column=table.columns[other_column].label,
         updates=f"{config['trainer']['max_updates']:,}" if config else "?",
         T=config["data"]["seq_len"] if config else "?",
         below=claim.below,

@@ -23,6 +23,11 @@ class Sample:
     reason: str = ""
 
     @property
+    def failed(self) -> bool:
+        """A seed diverged, which is a result."""
+        return self.reason.startswith("failed")
+
+    @property
     def mean(self) -> float:
         return math.fsum(self.values) / len(self.values) if self.values else math.nan
 
@@ -126,6 +131,19 @@ def lower(ours: Sample, other: Sample, number: str) -> Finding:
 def higher(ours: Sample, other: Sample, number: str) -> Finding:
     """The claim that a cell is higher than another: the 95% Welch interval of the difference lies above 0."""
     return _difference(ours, other, number, 1)
+
+
+def more_below(ours: Sequence[Sample], others: Sequence[Sample], bound: float) -> Finding:
+    """The claim that more cells of one row than of another have every seed below a bound; as many is undecided.
+
+    A cell with a diverged seed is one that does not; a cell that is not done leaves the claim undecided.
+    """
+    for side, row in (("this", ours), ("the other", others)):
+        if waiting := [entry.reason for entry in row if entry.reason and not entry.failed]:
+            return Finding("undecided", f"{side} one: {waiting[0]}")
+    counts = [sum(not entry.failed and max(entry.values) < bound for entry in row) for row in (ours, others)]
+    verdict = "holds" if counts[0] > counts[1] else "does not hold" if counts[0] < counts[1] else "undecided"
+    return Finding(verdict, f"{counts[0]} of {len(ours)} against {counts[1]} of {len(others)}")
 
 
 def _difference(ours: Sample, other: Sample, number: str, sign: int) -> Finding:
