@@ -26,8 +26,8 @@ PYTHONS = $(if $(PYTHON),'$(PYTHON)',python3 python3.12 python3.11)
 SETUP = scripts/setup.py --extras '$(EXTRAS)' $(if $(PYTHON),--this-python) \
 	$(if $(filter setup,$(MAKECMDGOALS)),,--quiet)
 
-.PHONY: help setup test lint data plan reproduce-table publish milestones tables adding mnist pmnist ptb-char ptb-word \
-	ntu depth sensitivity bench smoke clean lock wandb-sync
+.PHONY: help setup test lint data plan reproduce-table publish milestones tables adding mnist pmnist depth sensitivity \
+	ptb-char ptb-word ntu bench smoke clean lock wandb-sync
 .NOTPARALLEL:
 
 help:
@@ -77,6 +77,12 @@ mnist: setup ## sequential MNIST: Table 1, first column
 pmnist: setup ## permuted MNIST: Table 1, second column
 	$(REPRODUCE) $(CHOICE) --table table1_mnist --column pmnist $(WHERE)
 
+depth: setup ## networks of 1 to 21 layers on permuted MNIST, a table of its own (an hour)
+	$(REPRODUCE) $(CHOICE) --table depth_pmnist $(WHERE)
+
+sensitivity: setup ## six learning rates on the adding problem, a table of its own (an hour)
+	$(REPRODUCE) $(CHOICE) --table sensitivity_adding $(WHERE)
+
 ptb-char: ## Penn Treebank, characters: Table 2 (later)
 	@$(call later,ptb-char (Penn Treebank by characters: Table 2),issue 4)
 
@@ -85,12 +91,6 @@ ptb-word: ## Penn Treebank, words: Table 3 (later)
 
 ntu: ## skeleton action recognition, NTU RGB+D: Table 4 (later)
 	@$(call later,ntu (skeleton action recognition: Table 4),issue 5)
-
-depth: setup ## networks of 1 to 21 layers on permuted MNIST, a table of its own (an hour)
-	$(REPRODUCE) $(CHOICE) --table depth_pmnist $(WHERE)
-
-sensitivity: setup ## six learning rates on the adding problem, a table of its own (an hour)
-	$(REPRODUCE) $(CHOICE) --table sensitivity_adding $(WHERE)
 
 bench: setup ## speed of the recurrence, the layer and a whole update on one CPU core, into results/benchmarks
 	$(BENCH)

@@ -232,11 +232,11 @@ def test_publish_copies_and_renders_from_the_copies_alone(tmp_path):
 
 def test_tables_that_share_runs_are_published_without_each_other(tmp_path):
     """The one-layer LSTM of Table 1 starts no depth table, and the depth table no Table 1."""
-    for first, second in (("table1_mnist", "depth_pmnist"), ("depth_pmnist", "table1_mnist")):
+    for first in ("table1_mnist", "depth_pmnist"):
         here = tmp_path / first
         make(here / "runs", first, "quick")
         assert [x.table.name for x in publish.publish("quick", here / "runs", here / "results")] == [first]
-    make(here / "runs", second, "quick")
+    make(here / "runs", "table1_mnist", "quick")
     reports = publish.publish("quick", here / "runs", here / "results")
     assert [(x.table.name, x.complete) for x in reports] == [("depth_pmnist", True), ("table1_mnist", True)]
 

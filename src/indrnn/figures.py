@@ -137,7 +137,7 @@ def over_axis(report: Report, path: Path) -> None:
     axes.set_xlabel(table.axis.long)
     axes.set_ylabel(f"test {table.metric} ({table.unit.partition(';')[0]})")
     if not table.axis.log:
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, axes.get_ylim()[1] * (1.08 if failed else 1))  # room for the crosses
     figure.legend(loc="outside upper center", ncols=len(table.rows), handlelength=3.5, frameon=False)
     note = f"Profile {report.profile}: {budget(report)}; seeds as dots, lines through their means"
     note += "; a cross with k/n: k of n seeds diverged" * bool(failed)
