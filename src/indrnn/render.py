@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from indrnn import record
+from indrnn import record, verdict
 from indrnn.schema import PROFILES
 from indrnn.tables import Report, Result
 
@@ -87,8 +87,8 @@ def cells(result: Result, number: str) -> list[str]:
     ours, row = result.ours, result.row
     shown = "-"
     if ours.values:
-        spread = f" ± {ours.std:{number}}" if len(ours.values) > 1 else ""
-        shown = f"{ours.mean:{number}}{spread} ({len(ours.values)})"
+        spread = f" ± {verdict.shown(ours.std, number)}" if len(ours.values) > 1 else ""
+        shown = f"{verdict.shown(ours.mean, number)}{spread} ({len(ours.values)})"
     source = f" ({row.source})" if row.source.startswith("P") and result.paper not in (None, "-") else ""
     parameters = f"{result.parameters:,}" if result.parameters else "-"
     if row.paper_parameters:
@@ -98,7 +98,7 @@ def cells(result: Result, number: str) -> list[str]:
         parameters,
         f"{'-' if result.paper is None else result.paper}{source}",
         shown,
-        "-" if result.gap is None else f"{result.gap:+{number}}",
+        "-" if result.gap is None else verdict.shown(result.gap, number, "+"),
         result.verdict,
     ]
 
