@@ -102,6 +102,7 @@ def reproduce(args: argparse.Namespace) -> int:
         if not any(tables.records(runs, args.runs).values()):
             raise UserError("No run was made; the reason stands above.")
         out = args.runs / "tables" / args.profile
+        record.remove_parts(out)
         for report in reports(args, None):
             render.write(report, out, args.runs)
         for report in [] if args.smoke else reports(args, args.column):

@@ -1,6 +1,7 @@
 """One run: finished, resumed bit for bit, diverged, refused."""
 
 import errno
+import io
 import json
 import os
 import signal
@@ -179,13 +180,30 @@ def test_a_loss_that_is_not_a_number_ends_the_run_as_diverged(config, caplog):
     assert train(cfg) == done
 
 
-def test_a_damaged_checkpoint_is_named_and_the_run_starts_again(config, caplog):
+def flipped(content: bytes) -> bytes:
+    """One bit of a weight: torch loads it without a word."""
+    task = torch.load(io.BytesIO(content), weights_only=True)["task"]
+    weight = next(tensor for tensor in task["task"].values() if tensor.ndim == 2).numpy().tobytes()
+    at = content.index(weight)
+    return content[:at] + bytes([content[at] ^ 16]) + content[at + 1 :]
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:1000], flipped], ids=["cut", "one bit"])
+def test_a_damaged_checkpoint_is_named_and_the_run_starts_again(config, caplog, damage):
     cfg = config(*SMALL, "trainer.max_time=0")
     train(cfg)
     path = folder(cfg) / "last.ckpt"
-    path.write_bytes(path.read_bytes()[:1000])
+    path.write_bytes(damage(path.read_bytes()))
     assert train(config(*SMALL))["status"] == "finished"
     assert f"{path} is damaged" in caplog.text
+
+
+def test_what_a_killed_process_was_writing_does_not_stay(config):
+    cfg = config(*SMALL)
+    folder(cfg).mkdir(parents=True)
+    (folder(cfg) / ".last.ckpt.123.part").write_bytes(b"half of it")
+    train(cfg)
+    assert sorted(p.name for p in folder(cfg).iterdir()) == ["curve.csv", "lock", "run.json", "weights.pt"]
 
 
 def test_without_its_data_a_run_says_so_in_its_record_and_is_tried_again(config, tmp_path, monkeypatch):

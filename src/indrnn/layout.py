@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from indrnn.tables import Report, Result
-from indrnn.verdict import Sample
+from indrnn.verdict import Sample, shown
 
 HEADS = ("model", "parameters", "paper", "ours (n)", "gap", "verdict")
 ALIGNMENT = "lrllrl"
@@ -60,8 +60,8 @@ def measured(ours: Sample, number: str) -> str:
     """mean ± std (n); empty where no seed has a value."""
     if not ours.values:
         return ""
-    spread = f" ± {ours.std:{number}}" if len(ours.values) > 1 else ""
-    return f"{ours.mean:{number}}{spread} ({len(ours.values)})"
+    spread = f" ± {shown(ours.std, number)}" if len(ours.values) > 1 else ""
+    return f"{shown(ours.mean, number)}{spread} ({len(ours.values)})"
 
 
 def parameters(report: Report) -> str:
@@ -86,7 +86,7 @@ def cells(result: Result, number: str) -> list[str]:
         parameters,
         f"{'-' if result.paper is None else result.paper}{source}",
         measured(result.ours, number) or "-",
-        "-" if result.gap is None else f"{result.gap:+{number}}",
+        "-" if result.gap is None else shown(result.gap, number, "+"),
         result.verdict,
     ]
 

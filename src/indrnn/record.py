@@ -116,6 +116,12 @@ def replace_whole(path: Path, write: Callable[[Path], Any]) -> None:
         part.unlink(missing_ok=True)
 
 
+def remove_parts(folder: Path) -> None:
+    """Remove what killed processes were writing; for whoever holds the folder's lock, as nobody else writes there."""
+    for part in folder.glob(".*.part"):
+        part.unlink(missing_ok=True)
+
+
 def summary(record: dict[str, Any]) -> str:
     """One line about a run for the terminal."""
     numbers = "  ".join(f"{name} {value:.4g}" for name, value in record["metrics"].items())

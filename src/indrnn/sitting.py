@@ -10,6 +10,7 @@ import platform
 import sys
 import time
 import warnings
+import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -82,6 +83,7 @@ class Sitting:
         if not self.path.exists():
             return {}
         try:
+            check(self.path)
             past = torch.load(self.path, weights_only=True)
         except Exception as error:  # a damaged file raises whatever the unpickler meets first
             log.warning("%s is damaged (%s): the run starts from the beginning.", self.path, type(error).__name__)
@@ -102,13 +104,24 @@ def save_tensors(path: Path, state: dict[str, Any]) -> None:
     record.replace_whole(path, lambda part: part.write_bytes(content.getbuffer()))
 
 
+def check(path: Path) -> None:
+    """Compare a checkpoint with the checksums that torch writes into it but does not read: it is a zip archive.
+
+    Raises:
+        zipfile.BadZipFile: it is not what was written.
+    """
+    with zipfile.ZipFile(path) as archive:
+        if name := archive.testzip():
+            raise zipfile.BadZipFile(f"{name} differs from its checksum")
+
+
 def shapes(state: dict[str, torch.Tensor]) -> dict[str, torch.Size]:
     return {name: tensor.shape for name, tensor in state.items()}
 
 
 @contextlib.contextmanager
 def only_one(folder: Path) -> Iterator[None]:
-    """Hold a run's folder; the lock ends with the process, however that ends.
+    """Hold a run's folder, rid of what a killed process was writing; the lock ends with the process in any case.
 
     Raises:
         UserError: another process holds it.
@@ -119,6 +132,7 @@ def only_one(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(f"{folder} is being trained by another process: wait for it, or stop it.") from None
+        record.remove_parts(folder)
         yield
 
 

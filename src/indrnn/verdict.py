@@ -12,6 +12,7 @@ from indrnn.record import FINAL
 
 Record = dict[str, Any]
 SLACK = 1e-9  # 1.3 - 1.0 is not 0.3 in binary
+LONG = 1e4  # from here on a number shows its power of ten: .2f would print every digit of an error that exploded
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,11 @@ class Sample:
     def std(self) -> float:
         """Sample standard deviation; NaN for fewer than two values."""
         return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else math.nan
+
+
+def shown(value: float, number: str, sign: str = "") -> str:
+    """A value in the format ``number`` of its table; ``sign`` may be ``+``."""
+    return f"{value:{sign}{number if abs(value) < LONG else '.1e'}}"
 
 
 def pending(records: Sequence[Record | None]) -> str:
@@ -118,7 +124,7 @@ def _threshold(ours: Sample, bound: float, number: str, sign: int) -> Finding:
     if ours.reason:
         return Finding("undecided", ours.reason)
     yes = sum(sign * (value - bound) > 0 for value in ours.values)
-    span = f"{min(ours.values):{number}} to {max(ours.values):{number}}"
+    span = f"{shown(min(ours.values), number)} to {shown(max(ours.values), number)}"
     return Finding({ours.planned: "holds", 0: "does not hold"}.get(yes, "undecided"),
                    f"{yes} of {ours.planned} seeds; {span}")  # fmt: skip
 
@@ -151,9 +157,10 @@ def _difference(ours: Sample, other: Sample, number: str, sign: int) -> Finding:
         if entry.reason:
             return Finding("undecided", f"{side} one: {entry.reason}")
     if min(len(ours.values), len(other.values)) < 2:
-        return Finding("undecided", f"{ours.mean - other.mean:+{number}}, one seed has no spread")
+        return Finding("undecided", f"{shown(ours.mean - other.mean, number, '+')}, one seed has no spread")
     low, high = welch(ours.values, other.values)
-    evidence = f"{ours.mean - other.mean:+{number}} [{low:+{number}}, {high:+{number}}]"
+    difference, low_text, high_text = (shown(x, number, "+") for x in (ours.mean - other.mean, low, high))
+    evidence = f"{difference} [{low_text}, {high_text}]"
     if sign * low > 0 and sign * high > 0:
         return Finding("holds", evidence)
     if sign * low < 0 and sign * high < 0:
