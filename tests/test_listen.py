@@ -1,13 +1,16 @@
 """W&B hears metrics and config of a run, and a run does without it."""
 
 import json
+import os
 import subprocess
 import sys
+import time
 
 import pytest
 
 from indrnn import listen, record
 from indrnn.run import train
+from indrnn.tasks import Task
 
 SMALL = ("experiment=quick/adding", "data.seq_len=10", "model.hidden_size=8", "data.val_examples=20")
 TWO = (*SMALL, "data.test_examples=20", "trainer.max_updates=2", "trainer.val_every=1")
@@ -50,6 +53,26 @@ def test_a_run_goes_on_without_an_answer(config, monkeypatch, caplog):
     monkeypatch.setenv("WANDB_MODE", "offline")
     assert train(config(*TWO, "logger=wandb"))["status"] == "finished"
     assert "W&B does not answer (nobody there): the run goes on without it." in caplog.text
+
+
+def test_a_run_outlives_wandbs_own_process(config, tmp_path, monkeypatch, caplog):
+    """It is killed in the middle; this run goes on, and the next one in this process is heard again."""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    original = Task.on_validation_end
+
+    def killed(task):
+        if task.update == 1:
+            subprocess.run(["pkill", "-KILL", "-P", str(os.getpid()), "wandb-core"], check=True)
+            time.sleep(0.5)
+        original(task)
+
+    monkeypatch.setattr(Task, "on_validation_end", killed)
+    done = train(config(*TWO, "logger=wandb"))
+    assert done["status"] == "finished" and done["updates"] == 2
+    assert "the run goes on without it" in caplog.text
+    monkeypatch.setattr(Task, "on_validation_end", original)
+    train(config(*TWO, "logger=wandb", "seed=1", f"machine.runs={tmp_path / 'next'}"))
+    assert [r["history"]["item"]["update"] for r in heard(tmp_path / "next") if r["type"] == "history"] == [1, 2, 2]
 
 
 def test_csv_means_no_listener(config):

@@ -1,5 +1,6 @@
 """W&B listens to a run: same metric names in every task, x-axis in updates. Nothing here is read by a table."""
 
+import contextlib
 import logging
 import os
 from typing import Any
@@ -8,11 +9,31 @@ os.environ.setdefault("WANDB_SILENT", "true")  # read when wandb is imported: it
 import wandb  # noqa: E402
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from pytorch_lightning.loggers import Logger
+from pytorch_lightning.loggers import Logger, WandbLogger
 
 from indrnn import record
 
 log = logging.getLogger(__name__)
+GONE = (wandb.errors.Error, ConnectionError, TimeoutError)
+
+
+class Listener(WandbLogger):
+    """W&B's logger that falls silent, instead of ending the run, when W&B's own process has died."""
+
+    deaf = False
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        if not self.deaf:
+            try:
+                super().log_metrics(metrics, step)
+            except GONE as error:
+                self.deaf = True
+                log.warning("W&B is gone (%s): the run goes on without it.", type(error).__name__)
+
+    def finalize(self, status: str) -> None:
+        """Lightning calls this at the end of a fit; nothing is left to be said to one who is gone."""
+        if not self.deaf:
+            super().finalize(status)
 
 
 def listener(cfg: DictConfig, identity: str, config: dict[str, Any]) -> Logger | None:
@@ -44,4 +65,9 @@ def stop_listening(logger: Logger | None, metrics: dict[str, float], update: int
     """Send the test metrics and close W&B's run, so that the next run in this process gets its own."""
     if logger:
         logger.log_metrics(metrics | {"update": update}, step=update)
-        wandb.finish()
+        try:
+            wandb.finish()
+        except GONE:  # the next run of this process gets a W&B of its own
+            with contextlib.suppress(*GONE):
+                wandb.teardown()
+            wandb.run = None
