@@ -78,6 +78,13 @@ def test_a_mistyped_key_is_refused(config, override):
         config("experiment=quick/adding", override)
 
 
+def test_a_convolution_is_one_word_and_another_run(config):
+    plain, other = config("experiment=quick/adding"), config("experiment=quick/adding", "+model.kernel_size=3")
+    network = instantiate(other.model)
+    assert [layer.weight_ih.shape[1] for layer in network.layers] == [3 * 2, 3 * other.recipe.hidden_size]
+    assert record.signature(record.signed(plain)) != record.signature(record.signed(other))
+
+
 @pytest.mark.parametrize(
     "override, words",
     [

@@ -7,9 +7,9 @@ import pytest
 from indrnn.record import ROOT
 
 FLOORS = [
-    {"errors", "recurrence"},
-    {"layers", "baselines", "metrics", "data", "schedules"},
-    {"networks", "dense", "tasks"},
+    {"errors", "recurrence", "padding"},
+    {"layers", "norm_dropout", "baselines", "metrics", "data", "schedules"},
+    {"networks", "dense", "drop_in", "tasks"},
     {"record", "callbacks", "sitting", "listen", "run", "train"},
 ]
 SOURCES = sorted((ROOT / "src" / "indrnn").rglob("*.py"))

@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from indrnn.errors import UserError
-from indrnn.layers import IndRNNLayer, IndRNNUnit, SharedMaskDropout, bound_of, recompute_batch_norm
+from indrnn.layers import IndRNNLayer, IndRNNUnit, bound_of, recompute_batch_norm
 from indrnn.networks import PlainIndRNN
+from indrnn.norm_dropout import SharedMaskDropout
 
 T, B, M, N = 7, 3, 4, 5
 
@@ -36,6 +38,62 @@ def test_state_carried_over_a_cut_gives_the_same_outputs():
     second, end = net(x[3:], state)
     torch.testing.assert_close(torch.cat([first, second]), whole)
     torch.testing.assert_close(end, last)
+
+
+@pytest.mark.parametrize("place", [None, "before", "after"])
+@pytest.mark.parametrize("k", [2, 3, 9])
+def test_convolution_is_the_equation(k, place):
+    """torch's own convolution, with k-1 zeros before the start; its kernel runs against the lag j."""
+    net = layer(kernel_size=k, batch_norm=place).train()
+    torch.nn.init.normal_(net.bias)
+    lags = net.weight_ih.view(N, k, M)  # W_j is lags[:, j]
+    x, h0 = torch.randn(T, B, M, dtype=torch.double), torch.randn(B, N, dtype=torch.double)
+    signal = F.pad(x.permute(1, 2, 0), (k - 1, 0))
+    z = F.conv1d(signal, lags.permute(0, 2, 1).flip(2), net.bias).permute(2, 0, 1)
+    unit = IndRNNUnit(N, 1.1, (0.0, 1.1), batch_norm=place).double()
+    unit.u = net.u
+    expected, last = unit(z, h0)
+    y, (h, tail) = net(x, (h0, x.new_zeros(k - 1, B, M)))
+    torch.testing.assert_close(y, expected)
+    torch.testing.assert_close(h, last)
+    assert torch.equal(tail, signal.permute(2, 0, 1)[T:])
+
+
+@pytest.mark.parametrize("cuts", [[1, 1, 5], [0, 2, 5], [6, 1]], ids=str)
+def test_convolution_goes_on_over_cuts_shorter_than_its_kernel(cuts):
+    net = layer(kernel_size=4)
+    x = torch.randn(T, B, M, dtype=torch.double)
+    parts, state = [], None
+    for part in x.split(cuts):
+        y, state = net(part, state)
+        parts.append(y)
+    whole, end = net(x)
+    torch.testing.assert_close(torch.cat(parts), whole)
+    torch.testing.assert_close(state, end)
+
+
+def test_convolution_of_one_step_is_the_layer_and_its_state_a_tensor():
+    net = layer(kernel_size=1)
+    assert net.weight_ih.shape == (N, M) and net(torch.zeros(T, B, M).double())[1].shape == (B, N)
+
+
+@pytest.mark.parametrize("state", [torch.zeros(B, N), (torch.zeros(B, N), torch.zeros(3, B, M))], ids=["h", "tail"])
+def test_convolution_needs_a_pair_as_its_state(state):
+    with pytest.raises(UserError, match=r"a state is \(h, the last inputs of shape \(2, 3, 4\)\)"):
+        layer(kernel_size=3)(torch.zeros(T, B, M).double(), state)
+
+
+@pytest.mark.parametrize("size", [0, 1.5])
+def test_kernel_size_must_be_positive(size):
+    with pytest.raises(UserError, match="kernel_size must be"):
+        layer(kernel_size=size)
+
+
+def test_without_a_bias():
+    net, other = layer(bias=False, batch_norm="after").train(), layer(batch_norm="after").train()
+    other.load_state_dict(net.state_dict() | {"bias": torch.zeros(N)})
+    x = torch.randn(T, B, M, dtype=torch.double)
+    assert "bias" not in net.state_dict() and torch.equal(net(x)[0], other(x)[0])
 
 
 def test_no_steps_return_the_state():

@@ -22,6 +22,7 @@ ALL = {
     "plain-3": lambda: plain(3),
     "plain-21": lambda: plain(21),
     "plain-2 before": lambda: plain(2, "before"),
+    "convolution": lambda: PlainIndRNN(M, K, N, 2, seq_len=T, gamma=2.0, batch_norm="after", kernel_size=3),
     "residual-5": lambda: ResidualIndRNN(M, K, N, 5, seq_len=T, gamma=2.0, batch_norm="after", init_std=0.5),
     "dense": lambda: DenseIndRNN(M, K, 3, [2, 1], seq_len=T, gamma=2.0, batch_norm="after", init_std=0.5),
     "rnn_tanh": lambda: networks.rnn_tanh(M, K, N, 1),

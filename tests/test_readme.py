@@ -44,3 +44,16 @@ def test_links_lead_somewhere(path):
 
 def test_tables_are_the_published_ones():
     assert publish.with_tables(README) == README
+
+
+@pytest.mark.parametrize("network", ["IndRNN", "LSTM"])
+def test_the_drop_in_example_runs_before_and_after_the_swap(network):
+    """The block after the heading: as it stands, and with the commented line of nn.LSTM in place of the next one."""
+    _, found, rest = README.partition("## A drop-in for nn.LSTM\n")
+    assert found
+    code = re.search(r"```python\n(.*?)```", rest, re.S)[1]
+    if network == "LSTM":
+        code = re.sub(r"# (rnn = torch\.nn\.LSTM.*)\nrnn = IndRNN.*", r"\1", code)
+    names = {}
+    exec(code, names)
+    assert type(names["rnn"]).__name__ == network and names["loss"] < names["first"]

@@ -65,12 +65,12 @@ class DenseIndRNN(Network):
             self.transitions.append(layer(width, after, dropout_transition, min(1 / bound, bound) if last else 0.0))
         self.blocks = list(blocks)
 
-    def features(self, x: Tensor, state: list[Tensor] | None = None) -> tuple[Tensor, list[Tensor]]:
+    def features(self, x: Tensor, state: list | None = None, lengths: Tensor | None = None) -> tuple[Tensor, list]:
         """x (T, B, M), state one (B, neurons) a recurrence in the order of use -> outputs (T, B, N), state."""
         last = []
 
         def run(layer: IndRNNLayer, z: Tensor) -> Tensor:
-            h, end = layer(z, None if state is None else state[len(last)])
+            h, end = layer(z, None if state is None else state[len(last)], lengths)
             last.append(end)
             return h
 

@@ -1,16 +1,23 @@
 """The IndRNN layer, P18 Section 3 and P19 Section 3. Shapes: T time, B batch, M input, N neurons; time first.
 
 A layer maps (T, B, M) and a state to the outputs of all steps (T, B, N) and the state after the last one (B, N).
+
+``lengths`` (B,) says how many steps of each sequence there are; what comes after them is padding, see indrnn.padding.
+It changes neither outputs, states, statistics nor gradients; outputs there are 0, and the state is the one after the
+last valid step (where there is none: the state given, or zeros).
 """
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from indrnn.errors import UserError, positive
+from indrnn.norm_dropout import SequenceBatchNorm, SharedMaskDropout
+from indrnn.padding import at, blank, valid_steps
 from indrnn.recurrence import normed, recurrence
 
 BATCH_NORM = ("before", "after", None)
@@ -65,24 +72,48 @@ class IndRNNUnit(nn.Module):
         self.dropout = SharedMaskDropout(dropout)
         nn.init.uniform_(self.u, *u_range)
 
-    def forward(self, z: Tensor, h0: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """z (T, B, N), h0 (B, N) -> outputs (T, B, N), last h (B, N)."""
-        return self._run(z, None, None, h0)
+    def forward(self, z: Tensor, h0: Tensor | None = None, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """z (T, B, N), h0 (B, N), lengths (B,) -> outputs (T, B, N), last h (B, N)."""
+        return self._run(z, None, None, h0, lengths)
 
-    def _run(self, x: Tensor, W: Tensor | None, b: Tensor | None, h0: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _run(
+        self, x: Tensor, W: Tensor | None, b: Tensor | None, h0: Tensor | None, lengths: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        if lengths is not None:
+            return self._run_padded(x, W, b, h0, lengths)
+        u = self._used_u()
         if self.batch_norm == "after" and self.norm.training and normed.serves(x, self.activation, self.backend):
-            scale = self.dropout.mask(x.shape[1], self.u)
+            scale = self.dropout.mask(x.shape[1], u)
             y, h, *statistics = normed.normed_recurrence(
-                x, W, b, self.u, h0, self.norm.weight, self.norm.bias, self.norm.eps, scale
+                x, W, b, u, h0, self.norm.weight, self.norm.bias, self.norm.eps, scale
             )
             self.norm.track_(*statistics, count=x.shape[0] * x.shape[1])
             return y, h[-1]
         z = x if W is None else F.linear(x, W, b)
         if self.batch_norm == "before":
             z = self.norm(z)
-        h = recurrence(z, self.u, h0, activation=self.activation, backend=self.backend)
-        last = h[-1] if len(h) else (torch.zeros_like(h.sum(0)) if h0 is None else h0)
+        h = recurrence(z, u, h0, activation=self.activation, backend=self.backend)
+        last = h[-1] if h.shape[0] else (torch.zeros_like(h.sum(0)) if h0 is None else h0)
         return self.dropout(self.norm(h) if self.batch_norm == "after" else h), last
+
+    def _run_padded(
+        self, x: Tensor, W: Tensor | None, b: Tensor | None, h0: Tensor | None, lengths: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        valid = valid_steps(lengths, x)
+        x = blank(x, valid)  # before W: what a NaN is multiplied with is a NaN, in the gradient of W, too
+        z = x if W is None else F.linear(x, W, b)
+        if self.batch_norm == "before":
+            z = self.norm(z, valid)
+        # A ReLU is silent in the padding. The others go on as without input; at abs(u) above 1 they may grow there.
+        z = blank(z, valid, -math.inf if self.activation == "relu" else 0.0)
+        h = recurrence(z, self._used_u(), h0, activation=self.activation, backend=self.backend)
+        last = at(torch.cat([h.new_zeros(h[:1].shape) if h0 is None else h0[None], h]), lengths.long())
+        y = self.norm(h, valid) if self.batch_norm == "after" else h
+        return blank(self.dropout(y), valid), last
+
+    def _used_u(self) -> Tensor:
+        """u as the recurrence reads it: a subclass may bound it here."""
+        return self.u
 
     @torch.no_grad()
     def constrain_(self) -> None:
@@ -96,10 +127,16 @@ class IndRNNUnit(nn.Module):
 class IndRNNLayer(IndRNNUnit):
     """h_t = σ(W x_t + u ⊙ h_{t-1} + b), P18 Eq. (2), with batch norm.
 
+    With ``kernel_size`` k above 1, W is a causal convolution over time (P18 Section 4.1):
+    h_t = σ(Σ_j W_j x_{t-j} + u ⊙ h_{t-1} + b) with j = 0 ... k-1, and no input before the start. Its state is a pair:
+    h, (B, N), and the last k-1 inputs, (k-1, B, M), so that chunks in a row give what one long sequence gives.
+
     Args:
         input_size: M.
-        init_std: W is drawn from N(0, init_std); if none, uniform within sqrt(6 / ((1 + 8²) M)) (Kaiming with
+        init_std: W is drawn from N(0, init_std); if none, uniform within sqrt(6 / ((1 + 8²) k M)) (Kaiming with
             a = 8, as in the authors' PyTorch code). The bias starts at 0.
+        kernel_size: k; ``weight_ih`` is (N, k M), with W_j in columns j M to (j + 1) M.
+        bias: without it, b = 0.
         others: as for IndRNNUnit.
     """
 
@@ -114,16 +151,39 @@ class IndRNNLayer(IndRNNUnit):
         init_std: float | None = None,
         dropout: float = 0.0,
         backend: str = "auto",
+        kernel_size: int = 1,
+        bias: bool = True,
     ):
         super().__init__(hidden_size, bound, u_range, activation, batch_norm, dropout, backend)
-        positive(input_size=input_size)
-        self.weight_ih = nn.Parameter(torch.empty(hidden_size, input_size))
-        self.bias = nn.Parameter(torch.zeros(hidden_size))
+        positive(input_size=input_size, kernel_size=kernel_size)
+        self.input_size, self.kernel_size = input_size, kernel_size
+        self.weight_ih = nn.Parameter(torch.empty(hidden_size, kernel_size * input_size))
+        self.bias = nn.Parameter(torch.zeros(hidden_size)) if bias else None
         init_weight_(self.weight_ih, init_std)
 
-    def forward(self, x: Tensor, h0: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """x (T, B, M), h0 (B, N) -> outputs (T, B, N), last h (B, N)."""
-        return self._run(x, self.weight_ih, self.bias, h0)
+    def forward(self, x: Tensor, h0: Any = None, lengths: Tensor | None = None) -> tuple[Tensor, Any]:
+        """x (T, B, M), h0 (B, N) or the pair above, lengths (B,) -> outputs (T, B, N), the state after the last step.
+
+        Raises:
+            UserError: with kernel_size above 1, h0 is not such a pair.
+        """
+        bias = self.u.new_zeros(self.hidden_size) if self.bias is None else self.bias
+        if self.kernel_size == 1:
+            return self._run(x, self.weight_ih, bias, h0, lengths)
+        before = self.kernel_size - 1
+        h0, tail = (None, x.new_zeros(before, *x.shape[1:])) if h0 is None else self._pair(h0, x)
+        T, inputs = x.shape[0], torch.cat([tail, x])  # x_t is inputs[t + k - 1]
+        windows = torch.cat([inputs[before - j : before - j + T] for j in range(self.kernel_size)], dim=2)
+        y, h = self._run(windows, self.weight_ih, bias, h0, lengths)
+        if lengths is None:
+            return y, (h, inputs[T:])
+        return y, (h, torch.stack([at(inputs, lengths.long() + i) for i in range(before)]))
+
+    def _pair(self, state: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+        shape = (self.kernel_size - 1, *x.shape[1:])
+        if not isinstance(state, tuple) or len(state) != 2 or state[1].shape != shape:
+            raise UserError(f"With kernel_size {self.kernel_size}, a state is (h, the last inputs of shape {shape}).")
+        return state
 
 
 def init_weight_(weight: Tensor, init_std: float | None) -> None:
@@ -134,60 +194,13 @@ def init_weight_(weight: Tensor, init_std: float | None) -> None:
         nn.init.normal_(weight, std=init_std)
 
 
-class SequenceBatchNorm(nn.BatchNorm1d):
-    """Batch norm of (T, B, N) with one mean and variance a neuron, over batch and time (P19 Section 3.2)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.flatten(0, 1)).view_as(x)
-
-    @torch.no_grad()
-    def track_(self, mean: Tensor, var: Tensor, count: int) -> None:
-        """Take statistics of ``count`` entries a neuron into the running ones, as a forward pass in training does.
-
-        Args:
-            mean, var: (N,), the variance biased.
-        """
-        self.num_batches_tracked += 1
-        share = 1 / self.num_batches_tracked.item() if self.momentum is None else self.momentum
-        self.running_mean.lerp_(mean, share)
-        self.running_var.lerp_(var * (count / (count - 1)), share)
-
-
-class SharedMaskDropout(nn.Module):
-    """Dropout with one mask for all time steps: what is dropped is dropped for the whole sequence.
+@torch.no_grad()
+def recompute_batch_norm(network: nn.Module, inputs: Iterable[Tensor | tuple[Tensor, Tensor]]) -> None:
+    """Set the running statistics of every batch norm to their mean over ``inputs``, with dropout off.
 
     Args:
-        p: the probability of being dropped, 0 <= p < 1.
-    """
-
-    def __init__(self, p: float):
-        super().__init__()
-        if not 0 <= p < 1:
-            raise UserError(f"dropout must be at least 0 and below 1, not {p}.")
-        self.p = p
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x (T, B, N) -> (T, B, N), scaled by 1 / (1 - p) where kept."""
-        mask = self.mask(x.shape[1], x)
-        return x if mask is None else x * mask
-
-    def mask(self, batch_size: int, like: Tensor) -> Tensor | None:
-        """(B, N): 0 for what is to be dropped, else 1 / (1 - p); None where all is kept as it is.
-
-        Args:
-            like: (..., N), of the dtype and on the device wanted.
-        """
-        if not self.training or self.p == 0:
-            return None
-        return like.new_empty(batch_size, like.shape[-1]).bernoulli_(1 - self.p).div_(1 - self.p)
-
-    def extra_repr(self) -> str:
-        return f"p={self.p}"
-
-
-@torch.no_grad()
-def recompute_batch_norm(network: nn.Module, inputs: Iterable[Tensor]) -> None:
-    """Set the running statistics of every batch norm to their mean over ``inputs``, with dropout off.
+        network: has ``features(x, state, lengths)``.
+        inputs: batches x (T, B, M), or pairs of x and lengths (B,) where batches are padded.
 
     Momentum averages lag behind the weights and have a heavy tail over long ReLU recurrences, so evaluation with
     them collapses on permuted MNIST (23% instead of 53% in one trial). Training data only are to be given here.
@@ -202,8 +215,9 @@ def recompute_batch_norm(network: nn.Module, inputs: Iterable[Tensor]) -> None:
         norm.reset_running_stats()
         norm.momentum = None  # a plain average over the batches
         norm.train()
-    for x in inputs:
-        network.features(x)
+    for batch in inputs:
+        x, lengths = batch if isinstance(batch, tuple) else (batch, None)
+        network.features(x, None, lengths)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()

@@ -1,16 +1,20 @@
 """Features -> head. Shapes: T time, B batch, M input, N neurons, K outputs; time first.
 
-A network maps (T, B, M) and a state to the outputs of every step (T, B, K) and the state after the last.
+A network maps (T, B, M) and a state to the outputs of every step (T, B, K) and the state after the last. Where
+sequences are padded, ``lengths`` (B,) says how many steps each has: the padding changes nothing, whatever it holds
+(indrnn.padding); features and outputs there are 0, and the state is the one after the last valid step.
 ``hydra.utils.instantiate(cfg.model)`` builds PlainIndRNN or calls one of the functions at the end of this file.
 """
 
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from indrnn import baselines
 from indrnn.errors import UserError, positive
 from indrnn.layers import IndRNNLayer, IndRNNUnit, bound_of, init_weight_
+from indrnn.padding import blank, valid_steps
 
 
 class Network(nn.Module):
@@ -30,14 +34,15 @@ class Network(nn.Module):
         nn.init.kaiming_normal_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
-    def features(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+    def features(self, x: Tensor, state: Any = None, lengths: Tensor | None = None) -> tuple[Tensor, Any]:
         """x (T, B, M) -> what the head reads, (T, B, N), and the state; a task that wants one step saves the rest."""
         raise NotImplementedError
 
-    def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        """x (T, B, M) -> outputs of every step (T, B, K), state."""
-        h, state = self.features(x, state)
-        return self.head(h), state
+    def forward(self, x: Tensor, state: Any = None, lengths: Tensor | None = None) -> tuple[Tensor, Any]:
+        """x (T, B, M), lengths (B,) -> outputs of every step (T, B, K), state."""
+        h, state = self.features(x, state, lengths)
+        y = self.head(h)
+        return y if lengths is None else blank(y, valid_steps(lengths, x)), state
 
     def constrain_(self) -> None:
         """Bring every u back into its bound; to be called after every update."""
@@ -59,6 +64,7 @@ class PlainIndRNN(Network):
         batch_norm: before, after or none.
         dropout: probability dropped, one mask for all steps.
         init_std: see IndRNNLayer.
+        kernel_size: k, steps that W reads; above 1 the state of a layer is a pair, see IndRNNLayer.
     """
 
     def __init__(
@@ -74,6 +80,7 @@ class PlainIndRNN(Network):
         batch_norm: str | None = None,
         dropout: float = 0.0,
         init_std: float | None = None,
+        kernel_size: int = 1,
     ):
         super().__init__(hidden_size, output_size)
         positive(num_layers=num_layers)
@@ -92,14 +99,15 @@ class PlainIndRNN(Network):
                     batch_norm,
                     init_std,
                     dropout,
+                    kernel_size=kernel_size,
                 )
             )
 
-    def features(self, x: Tensor, state: list[Tensor] | None = None) -> tuple[Tensor, list[Tensor]]:
-        """x (T, B, M), state one (B, N) a layer -> outputs (T, B, N), state."""
+    def features(self, x: Tensor, state: list | None = None, lengths: Tensor | None = None) -> tuple[Tensor, list]:
+        """x (T, B, M), state one (B, N) a layer, lengths (B,) -> outputs (T, B, N), state."""
         last = []
         for i, layer in enumerate(self.layers):
-            x, h = layer(x, None if state is None else state[i])
+            x, h = layer(x, None if state is None else state[i], lengths)
             last.append(h)
         return x, last
 
@@ -143,17 +151,17 @@ class ResidualIndRNN(Network):
         for _ in range(num_layers - 1):
             self.linears.append(linear(hidden_size, hidden_size, init_std))
 
-    def features(self, x: Tensor, state: list[Tensor] | None = None) -> tuple[Tensor, list[Tensor]]:
-        """x (T, B, M), state one (B, N) a recurrent layer -> outputs (T, B, N), state."""
+    def features(self, x: Tensor, state: list | None = None, lengths: Tensor | None = None) -> tuple[Tensor, list]:
+        """x (T, B, M), state one (B, N) a recurrent layer, lengths (B,) -> outputs (T, B, N), state."""
         last = []
 
         def unit(z: Tensor) -> Tensor:
             i = len(last)
-            h, end = self.units[i](z, None if state is None else state[i])
+            h, end = self.units[i](z, None if state is None else state[i], lengths)
             last.append(end)
             return h
 
-        x = self.input(x)
+        x = self.input(x if lengths is None else blank(x, valid_steps(lengths, x)))
         for first, second in zip(self.linears[::2], self.linears[1::2], strict=True):
             x = x + second(unit(first(unit(x))))
         return unit(x), last
@@ -166,9 +174,18 @@ class Baseline(Network):
         super().__init__(cell.hidden_size, output_size)
         self.cell = cell
 
-    def features(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        """x (T, B, M), state of torch's cell -> outputs (T, B, N), state."""
-        return self.cell(x, state)
+    def features(self, x: Tensor, state: Any = None, lengths: Tensor | None = None) -> tuple[Tensor, Any]:
+        """x (T, B, M), state of torch's cell, lengths (B,) -> outputs (T, B, N), state.
+
+        Raises:
+            UserError: a length is 0, which torch's own networks do not take.
+        """
+        if lengths is None:
+            return self.cell(x, state)
+        if not valid_steps(lengths, x).any(0).all():
+            raise UserError("torch's recurrent networks take no sequence of length 0: leave it out of the batch.")
+        packed, state = self.cell(pack_padded_sequence(x, lengths.cpu(), enforce_sorted=False), state)
+        return pad_packed_sequence(packed, total_length=len(x))[0], state
 
 
 def rnn_tanh(input_size: int, output_size: int, hidden_size: int, num_layers: int) -> Network:
