@@ -46,7 +46,7 @@ setup: ## make .venv complete (EXTRAS=cluster adds launchers for clusters, EXTRA
 test: setup ## run the tests
 	$(TEST)
 
-test-cluster: ## set up EXTRAS=cluster, then run the slow tests: submitit, ray
+test-cluster: ## set up EXTRAS=cluster, then run the slow tests: submitit, ray, two devices
 	@$(MAKE) setup EXTRAS=cluster
 	$(TEST) -m slow
 

@@ -10,7 +10,7 @@ FLOORS = [
     {"errors", "recurrence"},
     {"layers", "baselines", "metrics", "data", "schedules"},
     {"networks", "dense", "tasks"},
-    {"record", "callbacks", "sitting", "listen", "run", "train"},
+    {"record", "callbacks", "sitting", "listen", "ranks", "run", "train"},
 ]
 SOURCES = sorted((ROOT / "src" / "indrnn").rglob("*.py"))
 

@@ -6,6 +6,7 @@ python -m indrnn.train experiment=quick/adding model=indrnn seed=0
 import errno
 import logging
 import math
+import os
 import sys
 
 import hydra
@@ -43,6 +44,7 @@ def main(cfg: DictConfig) -> float:
 
 
 if __name__ == "__main__":
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report its starts to its makers
     try:
         main()
     except KeyboardInterrupt:
