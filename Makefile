@@ -20,14 +20,14 @@ TEST = .venv/bin/python -m pytest
 LINT = .venv/bin/ruff check . && .venv/bin/ruff format --check .
 WANDB_SYNC = .venv/bin/wandb sync
 LOCK = .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --group dev \
-	pyproject.toml -o requirements.lock --no-annotate --custom-compile-command 'make lock'
+	pyproject.toml --no-annotate --custom-compile-command 'make lock'
 
 PYTHONS = $(if $(PYTHON),'$(PYTHON)',python3 python3.12 python3.11)
 SETUP = scripts/setup.py --extras '$(EXTRAS)' $(if $(PYTHON),--this-python) \
 	$(if $(filter setup,$(MAKECMDGOALS)),,--quiet)
 
-.PHONY: help setup test lint data plan reproduce-table publish milestones tables adding mnist pmnist depth sensitivity \
-	ptb-char ptb-word ntu bench smoke clean lock wandb-sync
+.PHONY: help setup test test-slow lint data plan reproduce-table publish milestones tables adding mnist \
+	pmnist depth sensitivity ptb-char ptb-word ntu bench smoke clean lock wandb-sync
 .NOTPARALLEL:
 
 help:
@@ -36,7 +36,7 @@ help:
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target meaning; do \
 		printf '  %-16s %s\n' "$$target" "$$meaning"; done
 
-setup: ## make .venv complete (EXTRAS=... adds optional packages, PYTHON=... chooses the Python)
+setup: ## make .venv complete (EXTRAS=cluster adds launchers for clusters, EXTRAS=none takes them away; PYTHON=...)
 	@for python in $(PYTHONS); do \
 		if "$$python" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' >/dev/null 2>&1; \
 		then exec "$$python" $(SETUP); fi; \
@@ -46,6 +46,10 @@ setup: ## make .venv complete (EXTRAS=... adds optional packages, PYTHON=... cho
 
 test: setup ## run the tests
 	$(TEST)
+
+test-slow: ## set up EXTRAS=cluster, then run the slow tests: fifty kills, submitit, ray, two devices
+	@$(MAKE) setup EXTRAS=cluster
+	$(TEST) -m slow
 
 lint: setup ## check style and formatting
 	$(LINT)
@@ -105,9 +109,10 @@ clean: ## remove caches, rendered tables and temporary folders; runs/ only with 
 	rm -rf .pytest_cache .ruff_cache runs/tables runs/.hydra
 	$(if $(filter 1,$(RUNS)),rm -rf runs,@echo "runs/ is kept (make clean RUNS=1 removes it, too)")
 
-lock: ## compile requirements.lock from pyproject.toml
+lock: ## compile requirements.lock and requirements-cluster.lock from pyproject.toml
 	@test -x .venv/bin/uv || $(MAKE) setup
-	$(LOCK)
+	$(LOCK) -o requirements.lock
+	$(LOCK) -o requirements-cluster.lock --extra cluster --constraints requirements.lock
 
 wandb-sync: setup ## upload the offline W&B runs of runs/wandb
 	@found=`find runs/wandb -type d -name 'offline-run-*' -prune 2>/dev/null | wc -l`; \

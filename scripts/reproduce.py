@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import fcntl
+import importlib.util
 import os
 import shlex
 import signal
@@ -17,6 +18,14 @@ from typing import TextIO
 from indrnn import plan, record, render, schema, tables
 from indrnn.errors import UserError
 
+LAUNCHERS = {  # how each is told how many runs to make at once, and what else it needs for ours
+    "joblib": ("hydra.launcher.n_jobs={}",),
+    "submitit_local": ("hydra.sweeper.max_batch_size={}", "hydra.launcher.timeout_min=525600"),  # it has 60 minutes
+    "submitit_slurm": ("hydra.launcher.array_parallelism={}",),
+    "slurm": ("hydra.launcher.array_parallelism={}",),
+    "ray": ("++hydra.launcher.ray.init.num_cpus={}", "++hydra.launcher.ray.init.include_dashboard=false"),
+}
+CLUSTER = {"submitit_local": "submitit", "submitit_slurm": "submitit", "slurm": "submitit", "ray": "ray"}
 SMOKE = ["trainer.max_updates=2", "trainer.val_every=2", "logger=csv"]
 
 
@@ -46,8 +55,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--profile", default="quick", help=f"{', '.join(schema.PROFILES)} (default: quick)")
     parser.add_argument("--column", action="append", help="a column's key in the table file, may be repeated")
     parser.add_argument("--seeds", type=numbers, help="such as 0,1,2, instead of the table's")
-    parser.add_argument("--launcher", default="basic", help="a Hydra launcher: basic, joblib, ... (default: basic)")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at once, for the launcher joblib")
+    parser.add_argument("--launcher", default="basic", help=f"basic, {', '.join(LAUNCHERS)}, or another of Hydra's")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at once (launcher basic: always one)")
     parser.add_argument("--runs", type=Path, default=record.ROOT / "runs", help="folder of the runs (default: runs/)")
     parser.add_argument("--plan", action="store_true", help="only list the runs: signature, state, command")
     parser.add_argument(
@@ -144,13 +153,14 @@ def only_one(folder: Path) -> Iterator[TextIO]:
 
 def launch(args: argparse.Namespace, runs: list[plan.Run], lock: TextIO) -> None:
     """Start the Hydra multirun and wait for it; which runs it could not make is seen in their records."""
+    if args.launcher in CLUSTER and not importlib.util.find_spec(CLUSTER[args.launcher]):
+        raise UserError(f"The launcher {args.launcher} is not installed here: run `make setup EXTRAS=cluster`.")
     sweeper = {"tables": args.table, "columns": args.column, "seeds": args.seeds}
     command = [sys.executable, "-m", "indrnn.train", "-m", runs[0].overrides[0], "hydra/sweeper=indrnn_plan"]
     command += [f"hydra.sweeper.{name}=[{','.join(map(str, what))}]" for name, what in sweeper.items() if what]
     command += [f"hydra.sweeper.profile={args.profile}", f"hydra.sweeper.smoke={args.smoke}"]
     command += [f"hydra/launcher={args.launcher}"]
-    if args.launcher == "joblib":
-        command.append(f"hydra.launcher.n_jobs={args.jobs}")
+    command += [option.format(args.jobs) for option in LAUNCHERS.get(args.launcher, ())]
     if args.runs != record.ROOT / "runs":
         command.append(f"machine.runs={plan.quoted(str(args.runs))}")
     # A process group of its own: Ctrl-C, which a terminal sends to all, reaches every run once and not twice.

@@ -1,9 +1,13 @@
-"""Make .venv complete: the packages of requirements.lock, no others, and this package in place.
+"""Make .venv complete: the packages of requirements.lock and of the extras, no others, and this package in place.
 
 Runs under the system's Python with the standard library only, and parses under old ones, so that a wrong
 Python is told so. The stamp .venv/set-up says what .venv is (Python and folder) and what it holds (a hash of
 the lock, pyproject.toml, the extras). It is emptied first and written last: without it .venv is made anew,
 as uv takes a package that was half linked when a set-up was killed for an installed one.
+
+An extra is a group of packages beside the others, with a lock of its own that holds those as well. Whoever asks for
+one keeps it: .venv/extras remembers the choice until another is made (--extras none is one), also where .venv is
+made anew, and is lost with the folder .venv alone.
 """
 
 import argparse
@@ -22,7 +26,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PYTHONS, HERE = ("3.11", "3.12"), "{}.{}".format(*sys.version_info)
 MACHINE = f"{platform.system()} {platform.machine()}"
 SPACE = {"Linux x86_64": 8, "Darwin arm64": 3}  # GB needed when nothing is installed
-EXTRAS = ()  # optional groups of packages; each would bring a lock of its own
+EXTRAS = {"cluster": "submitit, ray"}  # optional groups of packages, and what of them is imported once
+NONE = "none"  # the choice of no extra
 BOOTSTRAP = ("uv", "setuptools")  # setuptools builds the one package that has no wheel, without isolation
 IMPORTS = "torchvision, pytorch_lightning, hydra, wandb, numba, pandas, mlxtend.data, matplotlib.pyplot"
 PROGRESS = re.compile(r"\s*(Resolved|Downloading|Downloaded|Building|Built|Prepared|Uninstalled|Installed) ")
@@ -58,12 +63,24 @@ def check_host(extras):
     if MACHINE not in SPACE:
         raise Refused(f"the locked packages are for Linux x86_64 and macOS arm64, and this is {MACHINE}")
     for extra in set(extras) - set(EXTRAS):
-        raise Refused(f"this version has no extra {extra!r} (it has: {', '.join(EXTRAS) or 'none'})")
+        raise Refused(f"this version has no extra {extra!r}: choose from EXTRAS={', '.join([*EXTRAS, NONE])}")
+
+
+def chosen(root, asked):
+    """The extras asked for, or, where nothing was asked, those that .venv remembers."""
+    memory = root / ".venv/extras"
+    if not asked and memory.exists():
+        asked = memory.read_text(errors="replace")
+    return sorted(set(re.findall(r"[^\s,]+", asked)) - {NONE})
+
+
+def locks(extras):
+    return ["requirements.lock"] + [f"requirements-{extra}.lock" for extra in extras]
 
 
 def inputs(root, extras):
     """What the packages follow from, as a hash."""
-    parts = [(root / name).read_bytes() for name in ("requirements.lock", "pyproject.toml")]
+    parts = [(root / name).read_bytes() for name in [*locks(extras), "pyproject.toml"]]
     return hashlib.sha256(b"\0".join(parts + [extra.encode() for extra in sorted(extras)])).hexdigest()
 
 
@@ -87,8 +104,12 @@ def decide(root, pythons, extras):
     if made_for != f"{version} {root}":
         return "make", "the present one was made for another folder or Python"
     if held != inputs(root, extras):
-        return "update", "its packages are not those of requirements.lock and pyproject.toml"
-    return "nothing", f"complete, Python {version}"
+        return "update", f"its packages are not those of {', '.join(locks(extras))} and pyproject.toml"
+    return "nothing", complete(version, extras)
+
+
+def complete(version, extras):
+    return f"complete, Python {version}" + "".join(f" with {extra}" for extra in extras)
 
 
 @contextlib.contextmanager
@@ -132,7 +153,7 @@ def make_venv(root, lock):
             f"(Debian, Ubuntu: apt-get install python{HERE}-venv), {AGAIN}"
         )
     (root / ".venv/set-up").write_text("")
-    for path in set((root / ".venv").iterdir()) - {root / ".venv/set-up.lock"}:
+    for path in set((root / ".venv").iterdir()) - {root / ".venv/set-up.lock", root / ".venv/extras"}:
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     free, needed = shutil.disk_usage(root / ".venv").free / 1e9, SPACE[MACHINE]
     if free < needed:
@@ -146,19 +167,20 @@ def blocks(lock_text, names):
     return "".join(package for package in packages if package.partition("==")[0] in names)
 
 
-def install(root, lock):
+def install(root, extras, lock):
     python, uv, bootstrap = (root / ".venv" / name for name in ("bin/python", "bin/uv", "bootstrap.txt"))
     bootstrap.write_text(blocks((root / "requirements.lock").read_text(), BOOTSTRAP))
     run([python, "-m", "pip", "install", "--require-hashes", "-r", bootstrap], root, lock)
     options = ["--python", python, "--no-build-isolation", "--no-progress"]
-    run([uv, "pip", "sync", *options, "--require-hashes", "requirements.lock"], root, lock)
+    run([uv, "pip", "sync", *options, "--require-hashes", *locks(extras)], root, lock)
     run([uv, "pip", "install", *options, "--no-deps", "--editable", "."], root, lock)
     say("importing the packages once")
-    run([python, "-c", f"import {IMPORTS}"], root, lock)
+    run([python, "-c", f"import {', '.join([IMPORTS, *map(EXTRAS.get, extras)])}"], root, lock)
 
 
 def work(root, pythons, extras, lock):
     """Do what is to be done; return what .venv is then."""
+    (root / ".venv/extras").write_text(",".join(extras))
     todo, why = decide(root, pythons, extras)
     if todo == "nothing":  # a set-up we waited for has done it
         return why
@@ -168,22 +190,23 @@ def work(root, pythons, extras, lock):
         make_venv(root, lock)
     stamp.write_text("")
     try:
-        install(root, lock)
+        install(root, extras, lock)
     except Away:
         stamp.write_text(f"{python_of(root)} {root}\nincomplete")
         raise
     stamp.write_text(f"{python_of(root)} {root}\n{held}")
-    return f"complete after {time.time() - start:.0f} s, Python {python_of(root)}"
+    return f"{complete(python_of(root), extras)}, after {time.time() - start:.0f} s"
 
 
 def main(arguments=None, root=ROOT):
     parser = argparse.ArgumentParser()
     parser.add_argument("--this-python", action="store_true", help="make .venv anew if it has another Python")
-    parser.add_argument("--extras", default="", help="optional groups of packages, separated by commas")
+    parser.add_argument("--extras", default="", help="optional packages: cluster or none (default: as before)")
     parser.add_argument("--quiet", action="store_true", help="say nothing if there is nothing to do")
     options = parser.parse_args(arguments)
-    pythons, extras = (HERE,) if options.this_python else PYTHONS, re.findall(r"[^\s,]+", options.extras)
+    pythons = (HERE,) if options.this_python else PYTHONS
     try:
+        extras = chosen(root, options.extras)
         check_host(extras)
         todo, state = decide(root, pythons, extras)
         if todo != "nothing":

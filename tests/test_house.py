@@ -10,7 +10,7 @@ FLOORS = [
     {"errors", "recurrence", "padding"},
     {"layers", "norm_dropout", "baselines", "metrics", "data", "schedules"},
     {"networks", "dense", "drop_in", "tasks"},
-    {"record", "callbacks", "sitting", "listen", "run", "train"},
+    {"record", "callbacks", "sitting", "listen", "ranks", "run", "train"},
 ]
 SOURCES = sorted((ROOT / "src" / "indrnn").rglob("*.py"))
 

@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 HERE = "{}.{}".format(*sys.version_info)
 MAKE = shutil.which("make") or pytest.skip("make is not installed", allow_module_level=True)
 LATER = ["ptb-char", "ptb-word", "ntu"]
-TARGETS = ["setup", "test", "lint", "data", "plan", "reproduce-table", "publish", "milestones", "tables"]
-TARGETS += ["adding", "mnist", "pmnist", "depth", "sensitivity", *LATER]
+TARGETS = ["setup", "test", "test-slow", "lint", "data", "plan", "reproduce-table", "publish"]
+TARGETS += ["milestones", "tables", "adding", "mnist", "pmnist", "depth", "sensitivity", *LATER]
 TARGETS += ["bench", "smoke", "clean", "lock", "wandb-sync"]
 
 
@@ -29,36 +29,49 @@ def pins(requirements):
     return dict(line.split("==") for line in requirements)
 
 
-def project():
+def project(*extras):
     content = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    return pins(content["project"]["dependencies"] + content["dependency-groups"]["dev"])
+    optional = [pin for extra in extras for pin in content["project"]["optional-dependencies"][extra]]
+    return pins(content["project"]["dependencies"] + content["dependency-groups"]["dev"] + optional)
 
 
-def lock_text():
-    return (ROOT / "requirements.lock").read_text()
+LOCKS = {"requirements.lock": (), "requirements-cluster.lock": ("cluster",)}
+each_lock = pytest.mark.parametrize("lock", LOCKS)
 
 
-def locked():
-    """[(name, version, marker or '', [hash, ...])] of requirements.lock."""
-    packages = re.findall(r"^([\w.-]+)==([^\s;]+)(?: ; (.*?))?(?: \\)?\n((?:    .*\n)*)", lock_text(), re.MULTILINE)
+def lock_text(lock="requirements.lock"):
+    return (ROOT / lock).read_text()
+
+
+def locked(lock):
+    """[(name, version, marker or '', [hash, ...])] of a lock."""
+    packages = re.findall(r"^([\w.-]+)==([^\s;]+)(?: ; (.*?))?(?: \\)?\n((?:    .*\n)*)", lock_text(lock), re.MULTILINE)
     return [(name, version, marker, re.findall(r"--hash=(\S+)", rest)) for name, version, marker, rest in packages]
 
 
-def test_every_pin_of_the_project_is_locked_once_and_without_a_marker():
-    versions = {(name, version) for name, version, marker, _ in locked() if not marker}
-    assert set(project().items()) <= versions
+@each_lock
+def test_every_pin_of_the_project_is_locked_once_and_without_a_marker(lock):
+    versions = {(name, version) for name, version, marker, _ in locked(lock) if not marker}
+    assert set(project(*LOCKS[lock]).items()) <= versions
 
 
-def test_every_locked_package_has_a_hash():
-    assert len(locked()) == len(re.findall(r"^\w", lock_text(), re.MULTILINE)) > 50
-    for name, _, _, hashes in locked():
+@each_lock
+def test_every_locked_package_has_a_hash(lock):
+    assert len(locked(lock)) == len(re.findall(r"^\w", lock_text(lock), re.MULTILINE)) > 50
+    for name, _, _, hashes in locked(lock):
         assert hashes, name
         assert all(re.fullmatch("sha256:[0-9a-f]{64}", value) for value in hashes), name
 
 
-def test_the_lock_holds_no_address_and_no_option():
-    assert "://" not in lock_text()
-    assert not re.search(r"^\s*-(?!-hash=)", lock_text(), re.MULTILINE)
+@each_lock
+def test_the_lock_holds_no_address_and_no_option(lock):
+    assert "://" not in lock_text(lock)
+    assert not re.search(r"^\s*-(?!-hash=)", lock_text(lock), re.MULTILINE)
+
+
+def test_an_extra_adds_packages_and_changes_none():
+    common, more = ({str(package) for package in locked(lock)} for lock in LOCKS)
+    assert common < more
 
 
 def test_environment_yml_has_the_pins_of_the_project():
@@ -85,14 +98,14 @@ def tree(tmp_path, setup, monkeypatch):
     """A tree with a complete .venv, for which installing means to do nothing."""
     copy_lists(tmp_path)
     monkeypatch.setattr(setup, "make_venv", lambda root, lock: fake_venv(root))
-    monkeypatch.setattr(setup, "install", lambda root, lock: None)
+    monkeypatch.setattr(setup, "install", lambda root, extras, lock: None)
     fake_venv(tmp_path)
     assert setup.main([], tmp_path) == 0
     return tmp_path
 
 
 def copy_lists(root):
-    for name in ("requirements.lock", "pyproject.toml"):
+    for name in (*LOCKS, "pyproject.toml"):
         shutil.copy(ROOT / name, root)
 
 
@@ -141,7 +154,7 @@ def test_a_half_done_set_up_is_made_anew(setup, tree):
 
 
 def test_a_set_up_killed_between_two_programs_leaves_an_empty_stamp(setup, tree, monkeypatch):
-    def killed(root, lock):
+    def killed(root, extras, lock):
         raise SystemExit(137)
 
     (tree / "requirements.lock").write_text(lock_text() + "# changed\n")
@@ -163,6 +176,39 @@ def test_a_changed_lock_or_project_updates(setup, tree, name):
 
 
 def test_other_extras_update(setup, tree):
+    assert decide(setup, tree, extras=["cluster"]) == "update"
+
+
+def test_extras_stay_until_another_choice_is_made(setup, tree, monkeypatch, capsys):
+    installed = []
+    monkeypatch.setattr(setup, "install", lambda root, extras, lock: installed.append(extras))
+    assert setup.main(["--extras", "cluster"], tree) == 0
+    assert setup.main([], tree) == 0
+    assert installed == [["cluster"]]
+    assert capsys.readouterr().out.endswith(f"set-up: .venv is complete, Python {HERE} with cluster\n")
+    assert setup.main(["--extras", "none"], tree) == 0
+    assert setup.main([], tree) == 0
+    assert installed == [["cluster"], []]
+
+
+def test_extras_stay_when_the_venv_is_made_anew_and_go_with_its_folder(setup, tmp_path, monkeypatch):
+    installed = []
+    copy_lists(tmp_path)
+    monkeypatch.setattr(setup, "install", lambda root, extras, lock: installed.append(extras))
+    monkeypatch.setattr(setup, "run", lambda command, root, lock: fake_venv(tmp_path))
+    assert setup.main(["--extras", "cluster"], tmp_path) == 0
+    (tmp_path / ".venv/set-up").write_text("")
+    assert setup.main([], tmp_path) == 0
+    shutil.rmtree(tmp_path / ".venv")
+    assert setup.main([], tmp_path) == 0
+    assert installed == [["cluster"], ["cluster"], []]
+
+
+def test_a_changed_lock_of_an_extra_updates_only_those_who_have_it(setup, tree):
+    (tree / "requirements-cluster.lock").write_text(lock_text() + "# changed\n")
+    assert decide(setup, tree) == "nothing"
+    assert setup.main(["--extras", "cluster"], tree) == 0
+    (tree / "requirements-cluster.lock").write_text(lock_text())
     assert decide(setup, tree, extras=["cluster"]) == "update"
 
 
@@ -234,7 +280,9 @@ def test_another_platform_is_refused(setup, tree, capsys, monkeypatch):
 
 
 def test_an_unknown_extra_is_refused(setup, tree, capsys):
-    assert "no extra 'nonsense'" in refusal(setup, capsys, tree, "--extras", "nonsense")
+    told = refusal(setup, capsys, tree, "--extras", "nonsense")
+    assert "no extra 'nonsense': choose from EXTRAS=cluster, none" in told
+    assert setup.main([], tree) == 0  # and it is not remembered
 
 
 @pytest.mark.parametrize("missing", ["venv", "ensurepip"])
@@ -282,14 +330,14 @@ PIP = "WARNING: Retrying\nERROR: Could not find a version\nERROR: No matching di
 )
 def test_a_failing_program_becomes_one_sentence(setup, tree, capsys, monkeypatch, said, sentence, next_time):
     write_program(tree / "fails", f"cat <<'EOF' >&2\n{said}\nEOF\nexit 2")
-    monkeypatch.setattr(setup, "install", lambda root, lock: setup.run([root / "fails", "a", "b"], root, lock))
+    monkeypatch.setattr(setup, "install", lambda root, extras, lock: setup.run([root / "fails", "a", "b"], root, lock))
     (tree / "requirements.lock").write_text(lock_text() + "# changed\n")
     assert sentence in refusal(setup, capsys, tree)
     assert decide(setup, tree) == next_time
 
 
 def test_stopping_by_hand_is_one_sentence(setup, tree, capsys, monkeypatch):
-    def stopped(root, lock):
+    def stopped(root, extras, lock):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(setup, "install", stopped)
@@ -335,6 +383,11 @@ def test_without_a_python_that_runs_make_says_so(tmp_path):
     done = make("setup", f"PYTHON={tmp_path / 'broken'}")
     assert done.returncode != 0
     assert done.stderr.startswith("set-up: no Python 3.11 or 3.12 that runs (tried: ")
+
+
+def test_the_extras_of_setup_reach_it_and_those_of_other_targets_are_what_they_were():
+    assert "--extras 'cluster'" in make("--dry-run", "test-slow").stdout
+    assert "--extras ''" in make("--dry-run", "test").stdout
 
 
 def test_the_variables_reach_the_command():

@@ -38,6 +38,7 @@ class PlanSweeperConf:
     columns: list[str] | None = None
     seeds: list[int] | None = None
     smoke: bool = False
+    max_batch_size: int | None = None
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="indrnn_plan", node=PlanSweeperConf, provider="indrnn")
@@ -51,6 +52,8 @@ class PlanSweeper(Sweeper):
         profile: quick, fast or paper.
         columns, seeds: instead of all of the tables'.
         smoke: what a smoke test trains, as in ``plan.plan``.
+        max_batch_size: how many runs the launcher gets at a time, all if null; for launchers that start them all at
+            once (as the option of this name of Hydra's own sweeper).
     """
 
     def __init__(
@@ -60,9 +63,10 @@ class PlanSweeper(Sweeper):
         columns: list[str] | None,
         seeds: list[int] | None,
         smoke: bool,
+        max_batch_size: int | None = None,
     ):
         self.tables, self.profile, self.columns = tables, profile, columns
-        self.seeds, self.smoke = seeds, smoke
+        self.seeds, self.smoke, self.max_batch_size = seeds, smoke, max_batch_size
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.folder = config.machine.runs
@@ -95,10 +99,23 @@ class PlanSweeper(Sweeper):
         jobs = [["machine.progress=false", *run.labels, *run.overrides] for run in todo]
         try:
             with Watch(todo, folder):
-                returns = self.launcher.launch(jobs, initial_job_idx=0)
+                returns = self._launch(jobs)
         except KeyboardInterrupt:
             raise SystemExit(130) from None
         self._complain(todo, returns)
+        return returns
+
+    def _launch(self, jobs: list[list[str]]) -> list[JobReturn]:
+        size, returns = self.max_batch_size or len(jobs), []
+        for start in range(0, len(jobs), size):
+            try:
+                returns += self.launcher.launch(jobs[start : start + size], initial_job_idx=start)
+            except Exception as error:  # not a run's, which launchers hand back: the launcher's own, of whatever kind
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                name = type(self.launcher).__name__
+                raise CompactHydraException(
+                    f"{name} gave up, though runs that it started may go on: {reason}"
+                ) from error
         return returns
 
     def _complain(self, todo: "list[Run]", returns: Sequence[JobReturn]) -> None:

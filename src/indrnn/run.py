@@ -1,6 +1,8 @@
 """What one run does, from config to record."""
 
+import contextlib
 import logging
+import math
 import signal
 import sys
 from typing import Any
@@ -17,6 +19,7 @@ from indrnn.callbacks import Checkpoint, Interrupted, UpdateBar
 from indrnn.data import Data
 from indrnn.errors import NoData, UserError
 from indrnn.listen import listener, stop_listening
+from indrnn.ranks import Rank, Ranks, check_devices, synchronise_batch_norm
 from indrnn.sitting import Sitting, device_name, keep_pages, only_one, quiet_lightning
 from indrnn.tasks import Diverged, Task
 
@@ -40,13 +43,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     if (done := record.read(folder)) and done["status"] in record.FINAL:
         return done
     with only_one(folder):
-        keep_pages()
-        torch.set_num_threads(cfg.machine.threads)
-        torch.set_flush_denormal(True)  # vanishing gradients are denormal numbers: fifteen times slower
-        quiet_lightning()
-        pl.seed_everything(cfg.seed, verbose=False)
-        data: Data = instantiate(cfg.data)
-        task: Task = instantiate(cfg.task, network=instantiate(cfg.model))
+        data, task = build(cfg)
         sitting = Sitting(folder, signature, task)
         try:
             data.setup()
@@ -64,28 +61,38 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         sitting.end(done)
     if stop == signal.SIGINT:
         raise KeyboardInterrupt
+    if stop == signal.SIGUSR2:
+        signal.raise_signal(stop)  # submitit listens for it, too, and queues the job again if it may
     if stop:
         sys.exit(128 + stop)
     return done
+
+
+def build(cfg: DictConfig) -> tuple[Data, Task]:
+    """Data and task of a run, in a process made ready for it; the network's weights follow from the seed."""
+    keep_pages()
+    torch.set_num_threads(cfg.machine.threads)
+    torch.set_flush_denormal(True)  # vanishing gradients are denormal numbers: fifteen times slower
+    quiet_lightning()
+    pl.seed_everything(cfg.seed, verbose=False)
+    data: Data = instantiate(cfg.data)
+    task: Task = instantiate(cfg.task, network=instantiate(cfg.model))
+    check_devices(cfg.machine.devices, cfg.machine.accelerator, data.batch_size)
+    if cfg.machine.devices > 1:
+        synchronise_batch_norm(task.network)
+    return data, task
 
 
 def fit(cfg: DictConfig, task: Task, data: Data, sitting: Sitting, logger: Logger | None) -> tuple[str, int]:
     """Train to the last update; returns the record's status, and the signal that stopped it or 0."""
     if task.finished:
         return "finished", 0
-    checkpoint = Checkpoint(sitting.save, cfg.machine.checkpoint_seconds, cfg.trainer.max_time)
-    fitting = trainer(
-        cfg,
-        logger=logger or False,
-        callbacks=[checkpoint, UpdateBar()] if cfg.machine.progress else [checkpoint],
-        max_steps=task.max_updates - task.update,
-        reload_dataloaders_every_n_epochs=1,  # Lightning's epoch is the stretch to the next validation
-        gradient_clip_val=cfg.trainer.clip,
-        gradient_clip_algorithm=cfg.trainer.clip_by,
-    )
     try:
-        with checkpoint:
-            fitting.fit(task, datamodule=data)
+        with Ranks(cfg.machine.devices, follow, cfg) as rank:
+            checkpoint = Checkpoint(
+                sitting.save, cfg.machine.checkpoint_seconds, cfg.trainer.max_time, agree=rank.agree
+            )
+            make_updates(cfg, task, data, rank, checkpoint, logger, [UpdateBar()] if cfg.machine.progress else [])
     except Interrupted as interrupted:
         return "interrupted", interrupted.signal
     except Diverged:
@@ -98,10 +105,46 @@ def fit(cfg: DictConfig, task: Task, data: Data, sitting: Sitting, logger: Logge
     return ("finished" if task.best else "diverged"), 0
 
 
+def follow(rank: Rank, cfg: DictConfig) -> None:
+    """What a rank above 0 does (``indrnn.ranks``): the same updates from the same checkpoint, and not a word."""
+    data, task = build(cfg)
+    folder = record.ROOT / cfg.machine.runs
+    signature = record.signature(record.signed(cfg))
+    Sitting(folder / signature, signature, task)
+    data.setup()
+    checkpoint = Checkpoint(lambda: None, math.inf, None, agree=rank.agree, hears=False)
+    with contextlib.suppress(Interrupted, Diverged):
+        make_updates(cfg, task, data, rank, checkpoint, None, [])
+
+
+def make_updates(
+    cfg: DictConfig,
+    task: Task,
+    data: Data,
+    rank: Rank,
+    checkpoint: Checkpoint,
+    logger: Logger | None,
+    callbacks: list[pl.Callback],
+) -> None:
+    """Train from the update that the task is at to the last one, or until ``checkpoint`` stops it."""
+    fitting = trainer(
+        cfg,
+        **rank.options,
+        logger=logger or False,
+        callbacks=[checkpoint, *callbacks],
+        max_steps=task.max_updates - task.update,
+        reload_dataloaders_every_n_epochs=1,  # Lightning's epoch is the stretch to the next validation
+        gradient_clip_val=cfg.trainer.clip,
+        gradient_clip_algorithm=cfg.trainer.clip_by,
+    )
+    with checkpoint:
+        fitting.fit(task, datamodule=data)
+
+
 def test(cfg: DictConfig, task: Task, data: Data) -> dict[str, float]:
     """The one look at the test data, with the weights that validation chose."""
     task.load_best()
-    testing = trainer(cfg)
+    testing = trainer(cfg, **Rank().options)
     testing.test(task, datamodule=data, verbose=False)
     return {name: float(value) for name, value in testing.callback_metrics.items()}
 
@@ -110,7 +153,6 @@ def trainer(cfg: DictConfig, logger: Logger | bool = False, **options: Any) -> p
     """Lightning's Trainer without what this project does itself (checkpoints, bars) or does not want (samplers)."""
     return pl.Trainer(
         accelerator=cfg.machine.accelerator,
-        devices=cfg.machine.devices,
         precision=cfg.trainer.precision,
         logger=logger,
         log_every_n_steps=1,
@@ -140,7 +182,7 @@ def entry(
         "parameters": sum(p.numel() for p in task.network.parameters()),
         "updates": task.update,
         "examples": task.update * data.batch_size,
-        "device": device_name(cfg.machine.accelerator),
+        "device": device_name(cfg.machine.accelerator, cfg.machine.devices),
         "data": data.describe(),
         **sitting.provenance(),
     }

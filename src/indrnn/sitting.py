@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import io
 import logging
@@ -23,6 +24,7 @@ from indrnn.errors import UserError
 from indrnn.tasks import Task
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # some shared file systems
 
 log = logging.getLogger(__name__)
 
@@ -132,13 +134,19 @@ def only_one(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(f"{folder} is being trained by another process: wait for it, or stop it.") from None
-        record.remove_parts(folder)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            log.warning("The file system of %s has no locks: do not start one run twice at the same time.", folder)
+        else:
+            record.remove_parts(folder)
         yield
 
 
 def quiet_lightning() -> None:
     """Leave out Lightning's greetings and tips, and two warnings that do not hold here."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     # Batches are made from arrays in memory in well under a millisecond; worker processes would only slow that down.
     warnings.filterwarnings("ignore", message=".*does not have many workers which may be a bottleneck.*")
     # Lightning 2.6 calls a function of torch that goes on to work under another name; nothing of ours is concerned.
@@ -154,8 +162,10 @@ def keep_pages() -> None:
                 libc.mallopt(parameter, 1 << 30)
 
 
-def device_name(accelerator: str) -> str:
+def device_name(accelerator: str, count: int = 1) -> str:
     """What the run was computed on, in words."""
+    if count > 1:
+        return f"{count} {'GPUs' if accelerator in ('gpu', 'cuda') else 'processes'}: {device_name(accelerator)}"
     if accelerator in ("gpu", "cuda"):
         return torch.cuda.get_device_name()
     with contextlib.suppress(OSError), open("/proc/cpuinfo") as lines:

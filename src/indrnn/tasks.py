@@ -2,6 +2,9 @@
 
 What makes a run the same bits after a kill: every update is a function of the weights, the optimizer, the schedule and
 (seed, update). ``Task.state`` holds the first three; data and noise are drawn anew for each update.
+
+On several devices (``indrnn.ranks``) each rank trains on its part of the batch; sums of losses are made common after
+every update and each rank validates on the whole split, so that all hold the same state and decide the same.
 """
 
 import copy
@@ -93,13 +96,14 @@ class Task(LightningModule):
         return torch.optim.Adam(groups, lr=self.schedule.rate(0), fused=True)
 
     def on_train_batch_start(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
-        torch.manual_seed(noise_seed(self.seed, self.update))
+        torch.manual_seed(noise_seed(self.seed, self.update, self.trainer.global_rank))
         for group in self.optimizers().param_groups:
             group["lr"] = self.schedule.rate(self.update)
 
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         loss, metric = self.measure(batch)
-        self.train_sum += torch.stack([loss.detach().double(), metric.double(), torch.ones_like(self.train_sum[0])])
+        measured = torch.stack([loss.detach().double(), metric.double(), torch.ones_like(self.train_sum[0])])
+        self.train_sum += self.trainer.strategy.reduce(measured, reduce_op="mean")
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: tuple[Tensor, ...], batch_idx: int) -> None:

@@ -47,6 +47,7 @@ def main(cfg: DictConfig) -> float:
 
 
 if __name__ == "__main__":
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report its starts to its makers
     try:
         main()
     except KeyboardInterrupt:

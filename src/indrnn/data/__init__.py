@@ -39,6 +39,7 @@ class Data(LightningDataModule, Dataset):
             )
         self.seq_len, self.batch_size, self.seed = seq_len, batch_size, seed
         self.input_size, self.output_size = input_size, output_size
+        self.share = slice(None)  # of a training batch: what this process trains on, where there are several
 
     def setup(self, stage: str | None = None) -> None:
         """Read what lies on disk; networks and plans need none of it."""
@@ -56,9 +57,11 @@ class Data(LightningDataModule, Dataset):
         raise NotImplementedError
 
     def __getitem__(self, update: int) -> tuple[Tensor, ...]:
-        return self.train_batch(update)
+        return tuple(t[self.share] for t in self.train_batch(update))
 
     def train_dataloader(self) -> DataLoader:
+        size = self.batch_size // self.trainer.world_size
+        self.share = slice(size * self.trainer.global_rank, size * (self.trainer.global_rank + 1))
         return DataLoader(self, batch_size=None, sampler=self.trainer.lightning_module.next_updates())
 
     def val_dataloader(self) -> DataLoader:
@@ -92,9 +95,10 @@ def shuffled(n: int, update: int, batch_size: int, seed: int) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def noise_seed(seed: int, update: int) -> int:
-    """A 63-bit seed for everything random inside update number ``update`` (dropout masks)."""
-    return int(np.random.SeedSequence([seed, update]).generate_state(1, np.uint64)[0] >> 1)
+def noise_seed(seed: int, update: int, rank: int = 0) -> int:
+    """A 63-bit seed for everything random inside update number ``update`` (dropout masks), other on each rank."""
+    entropy = [seed, update, rank] if rank else [seed, update]
+    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1)
 
 
 def as_float(x: np.ndarray) -> Tensor:
