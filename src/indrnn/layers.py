@@ -82,7 +82,7 @@ class IndRNNUnit(nn.Module):
         if lengths is not None:
             return self._run_padded(x, W, b, h0, lengths)
         u = self._used_u()
-        if self.batch_norm == "after" and self.norm.training and normed.serves(x, self.activation, self.backend):
+        if self._in_few_passes(x):
             scale = self.dropout.mask(x.shape[1], u)
             y, h, *statistics = normed.normed_recurrence(
                 x, W, b, u, h0, self.norm.weight, self.norm.bias, self.norm.eps, scale
@@ -95,6 +95,11 @@ class IndRNNUnit(nn.Module):
         h = recurrence(z, u, h0, activation=self.activation, backend=self.backend)
         last = h[-1] if h.shape[0] else (torch.zeros_like(h.sum(0)) if h0 is None else h0)
         return self.dropout(self.norm(h) if self.batch_norm == "after" else h), last
+
+    def _in_few_passes(self, x: Tensor) -> bool:
+        """Whether ``normed`` computes this: ReLU, then batch norm that takes its statistics from this batch alone."""
+        taken = self.batch_norm == "after" and self.norm.training and type(self.norm) is SequenceBatchNorm
+        return taken and normed.serves(x, self.activation, self.backend)
 
     def _run_padded(
         self, x: Tensor, W: Tensor | None, b: Tensor | None, h0: Tensor | None, lengths: Tensor

@@ -20,7 +20,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor, distributed, nn
 
 from indrnn.errors import UserError, positive
-from indrnn.layers import SequenceBatchNorm
+from indrnn.norm_dropout import SequenceBatchNorm
 
 OUT_OF_MEMORY = 3  # exit code of a rank
 
@@ -181,9 +181,11 @@ class SynchronisedBatchNorm(SequenceBatchNorm):
     every rank from the same examples, before each evaluation.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
         if not (self.training and torch.is_grad_enabled()):
-            return super().forward(x)
+            return super().forward(x, valid)
+        if valid is not None:
+            raise UserError("Batch norm over several devices takes no padded batches: leave machine.devices out.")
         wide = x.float()
         mean = Mean.apply(wide.mean((0, 1)))
         variance = Mean.apply((wide - mean).square().mean((0, 1)))
