@@ -40,8 +40,11 @@ def main() -> int:
         if args.smoke:
             return smoke(args)
         return reproduce(args)
-    except (UserError, OSError) as error:  # OSError: a folder that cannot be written, a full disk
+    except UserError as error:
         print(error, file=sys.stderr)
+        return 1
+    except OSError as error:  # a folder that cannot be written, a full disk
+        print(error if error.filename else f"{error}: {args.runs}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("stopped; the same command goes on", file=sys.stderr)

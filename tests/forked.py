@@ -1,4 +1,4 @@
-"""``scripts/reproduce.py`` without the ten seconds that its two interpreters need to import torch and Lightning.
+"""``scripts/reproduce.py`` at tiny sizes, to be killed; in forks, because its two interpreters import for ten seconds.
 
 A server process imports everything once and forks a child per command; the child is the script, and where the script
 starts ``python -m indrnn.train`` the child forks once more. Both are one process group, so that one kill hits both.
@@ -6,18 +6,29 @@ starts ``python -m indrnn.train`` the child forks once more. Both are one proces
 
 import contextlib
 import faulthandler
+import fcntl
 import importlib.util
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
+import time
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from indrnn import record, train
 
-PRELOAD = ["forked", "indrnn.run", "indrnn.tables", "indrnn.figures", "hydra_plugins.indrnn_plan"]
+TABLE = ("--table", "figure2_adding", "--column", "T100", "--seeds", "0,1")
+SIZES = ("data.val_examples=10", "data.test_examples=10", "model.hidden_size=4", "data.seq_len=10", "data.batch_size=8")
+BUDGET = ("trainer.max_updates=150", "trainer.val_every=50", "logger=csv")
+PLACES = {"in save_tensors": "writing", "in write_whole": "writing", "in test": "test", "in on_run_end": "validation"}
+PLACES |= {"in evaluation_step": "validation", "in on_train_batch_start": "update", "in run_training_batch": "update"}
+LONGEST = 600  # seconds that no command here may take, on a busy machine either
+PRELOAD = ["forked", "indrnn.run", "indrnn.recurrence.cpu", "indrnn.data.adding", "indrnn.figures", "indrnn.plan"]
 
 
 class Fork:
@@ -70,10 +81,111 @@ def main(arguments: list[str], said: str, stacks: str) -> None:
         sys.exit(reproduce.main())
 
 
-def start(arguments: list[str], said: Path, stacks: Path) -> multiprocessing.process.BaseProcess:
-    """Start the script in a child of the server."""
-    server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(PRELOAD)
-    process = server.Process(target=main, args=(arguments, str(said), str(stacks)), daemon=True)
-    process.start()
-    return process
+@dataclass
+class Command:
+    """``make reproduce-table`` for one folder of runs; what it says goes to another folder, ``notes``."""
+
+    runs: Path
+    notes: Path
+    every: float = 0  # seconds between checkpoints
+
+    def fork(self) -> "Attempt":
+        server = multiprocessing.get_context("forkserver")
+        server.set_forkserver_preload(PRELOAD)
+        attempt = self._attempt()
+        arguments = (self.arguments(), str(attempt.said), str(attempt.stacks))
+        attempt.process = server.Process(target=main, args=arguments, daemon=True)
+        attempt.process.start()
+        return attempt
+
+    def start(self, *launcher: str) -> "Attempt":
+        """As a user starts it, with interpreters that have to import everything."""
+        attempt = self._attempt()
+        command = [sys.executable, "scripts/reproduce.py", *launcher, *self.arguments()]
+        with open(attempt.said, "w") as file:
+            attempt.process = subprocess.Popen(command, cwd=record.ROOT, stdout=file, stderr=file, process_group=0)
+        return attempt
+
+    def arguments(self) -> list[str]:
+        return ["--runs", str(self.runs), *TABLE, *SIZES, *BUDGET, f"machine.checkpoint_seconds={self.every}"]
+
+    def _attempt(self) -> "Attempt":
+        (self.notes / "said").write_text("")
+        return Attempt(self.runs, self.notes / "said", self.notes / "stacks")
+
+
+@dataclass
+class Attempt:
+    """One start of the command."""
+
+    runs: Path
+    said: Path
+    stacks: Path
+    process: subprocess.Popen | BaseProcess | None = None
+
+    @property
+    def code(self) -> int | None:
+        """The exit code, None while it lives."""
+        process = self.process
+        return process.exitcode if isinstance(process, BaseProcess) else process.poll()
+
+    def end(self) -> tuple[int, str]:
+        """Wait for it: exit code, and all that it said."""
+        wait_for(lambda: self.code is not None)
+        return self.code, self.said.read_text()
+
+    def kill(self) -> str:
+        """Kill all its processes; returns what the run in progress was doing, nothing if the kill hit none."""
+        where = self.doing() if isinstance(self.process, BaseProcess) else "processes of their own"
+        hit = [lock.parent for lock in self.runs.glob("*/lock") if held(lock)]
+        for group in self.groups():
+            signal_group(group, signal.SIGKILL)
+        wait_for(lambda: self.code is not None and not held(self.runs / ".lock"))
+        return where if any(status(folder) not in record.FINAL for folder in hit) else ""
+
+    def doing(self) -> str:
+        """One of PLACES, from the Python stack of the process that trains."""
+        self.stacks.write_text("")
+        signal_group(self.process.pid, signal.SIGUSR1)
+        wait_for(lambda: "train.py" in self.stacks.read_text() or self.code is not None, 5)
+        text = self.stacks.read_text()
+        return next((place for mark, place in PLACES.items() if mark in text), "starting or ending")
+
+    def groups(self) -> list[int]:
+        """The process groups of the script and of what it says it has started."""
+        first, *others = (self.runs / ".lock").read_text().splitlines() or [""]
+        mine = first == f"process {self.process.pid}"
+        return [self.process.pid, *(int(line.split()[-1]) for line in others if mine)]
+
+
+def wait_for(condition: Callable[[], object], seconds: float = LONGEST) -> None:
+    """Until it is true, or as long as given; LONGEST without it is a failure."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            assert seconds < LONGEST, "nothing happened for too long"
+            return
+        time.sleep(0.002)
+
+
+def signal_group(group: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # ended by itself, or is in the group of its parent
+        os.killpg(group, number)
+
+
+def held(lock: Path) -> bool:
+    """Whether a process holds a lock file."""
+    if not lock.exists():
+        return False
+    with open(lock) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def status(folder: Path) -> str:
+    """Of the run in a folder."""
+    entry = record.read(folder)
+    return entry["status"] if entry else "to do"
