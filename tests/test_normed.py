@@ -73,6 +73,55 @@ def test_states_alone_have_gradients_too():
         torch.testing.assert_close(a, b, **TOLERANCE[torch.float64])
 
 
+def alone(x, W, b, u, h0):
+    return recurrence(F.linear(x, W, b), u, h0, backend="reference")
+
+
+@pytest.mark.parametrize("T, B, N", SIZES)
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("chunk", [1, 1 << 21], ids=["a step a chunk", "one chunk"])
+def test_a_layer_without_batch_norm(monkeypatch, T, B, N, dtype, chunk):
+    monkeypatch.setattr(cpu_normed, "_STRETCH", chunk)
+    inputs, _, _, dh = sample(T, B, N, True)
+    found = []
+    for function, kind in ((normed.layer, dtype), (alone, torch.float64)):
+        given = [a.detach().to(kind).requires_grad_() for a in inputs[:5]]
+        h = function(*given)
+        found.append([h.detach(), *torch.autograd.grad(h, given, dh.to(kind))])
+    for a, b in zip(*found, strict=True):
+        size = b.abs().max().clamp(min=1)
+        torch.testing.assert_close(a.double() / size, b / size, **TOLERANCE[dtype])
+
+
+def test_second_derivatives_without_batch_norm():
+    found = []
+    for function in (normed.layer, alone):
+        inputs, _, _, dh = sample(6, 3, 4, True)
+        given = [a.requires_grad_() for a in inputs[:5]]
+        h = function(*given)
+        first = torch.autograd.grad((h * dh).sum() + h.square().sum(), given, create_graph=True)
+        found.append(torch.autograd.grad(sum(g.square().sum() for g in first), given))
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, **TOLERANCE[torch.float64])
+
+
+def test_without_batch_norm_it_is_a_good_custom_operator():
+    x, W, b, u, h0, _, _ = (a.requires_grad_() for a in sample(5, 2, 3, True)[0])
+    opcheck(torch.ops.indrnn.normed_recurrence.default, (x, W, b, u, h0, None, None, 0.0, torch.ones(2, 3).double()))
+
+
+def test_the_layer_without_batch_norm_goes_this_way_and_comes_to_the_same(monkeypatch):
+    layer = IndRNNLayer(M, 4, 1.0, (0.0, 1.0), init_std=1.0, dropout=0.5).double().eval()
+    x, h0, calls = torch.randn(6, 5, M).double(), torch.rand(5, 4).double(), []
+    original = normed.layer
+    monkeypatch.setattr(normed, "layer", lambda *arguments: calls.append(1) or original(*arguments))
+    y, last = layer(x, h0)
+    monkeypatch.setattr(normed, "serves", lambda *arguments: False)
+    expected, end = layer(x, h0)
+    assert calls == [1]
+    torch.testing.assert_close((y, last), (expected, end))
+
+
 @pytest.mark.parametrize("with_W", [True, False], ids=["layer", "unit"])
 def test_second_derivatives(with_W):
     """Gradients of a function of all first gradients, against those of the layer taken apart."""

@@ -89,6 +89,9 @@ class IndRNNUnit(nn.Module):
             )
             self.norm.track_(*statistics, count=x.shape[0] * x.shape[1])
             return y, h[-1]
+        if self._alone_in_few_passes(x, W):
+            h = normed.layer(x, W, b, u, h0)
+            return self.dropout(h), h[-1]
         z = x if W is None else F.linear(x, W, b)
         if self.batch_norm == "before":
             z = self.norm(z)
@@ -99,6 +102,11 @@ class IndRNNUnit(nn.Module):
     def _in_few_passes(self, x: Tensor) -> bool:
         """Whether ``normed`` computes this: ReLU, then batch norm that takes its statistics from this batch alone."""
         taken = self.batch_norm == "after" and self.norm.training and type(self.norm) is SequenceBatchNorm
+        return taken and normed.serves(x, self.activation, self.backend)
+
+    def _alone_in_few_passes(self, x: Tensor, W: Tensor | None) -> bool:
+        """Whether ``normed`` computes this: ReLU with input weights, no batch norm. Compiled, the parts are seen."""
+        taken = self.batch_norm is None and W is not None and not torch.compiler.is_compiling()
         return taken and normed.serves(x, self.activation, self.backend)
 
     def _run_padded(

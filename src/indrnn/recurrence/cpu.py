@@ -161,18 +161,30 @@ def _leaky(x, u, h0, slope, h, start, stop):
         before = h_t
 
 
-def _relu_backward(dh, h, u, h0, last, zero, dx, du, start, stop):
+def _relu_backward(dh, h, u, h0, last, zero, dx, du, start, stop):  # two steps a pass: fewer loads
     u, du = u[start:stop], du[start:stop]
-    later = last[start:stop]
-    for t in range(h.shape[0] - 1, -1, -1):
+    later, t = last[start:stop], h.shape[0] - 1
+    if h.shape[0] % 2 == 1:
         dh_t, h_t, dx_t = dh[t][start:stop], h[t][start:stop], dx[t][start:stop]
         before = h[t - 1][start:stop] if t > 0 else h0[start:stop]
+        for i in range(u.shape[0]):
+            dz = zero if h_t[i] <= 0 else dh_t[i]
+            dx_t[i] = dz
+            du[i] += dz * before[i]
+        later, t = dx_t, t - 1
+    while t > 0:
+        dh_t, h_t, dx_t = dh[t][start:stop], h[t][start:stop], dx[t][start:stop]
+        dh_s, h_s, dx_s = dh[t - 1][start:stop], h[t - 1][start:stop], dx[t - 1][start:stop]
+        before = h[t - 2][start:stop] if t > 1 else h0[start:stop]
         for i in range(u.shape[0]):
             dz = dh_t[i] + u[i] * later[i]
             dz = zero if h_t[i] <= 0 else dz
             dx_t[i] = dz
-            du[i] += dz * before[i]
-        later = dx_t
+            dz_s = dh_s[i] + u[i] * dz
+            dz_s = zero if h_s[i] <= 0 else dz_s
+            dx_s[i] = dz_s
+            du[i] += dz * h_s[i] + dz_s * before[i]
+        later, t = dx_s, t - 2
 
 
 def _leaky_backward(dh, h, u, h0, last, slope, dx, du, start, stop):

@@ -1,4 +1,4 @@
-"""An IndRNN layer with ReLU and batch norm after it on a CPU, in as few passes over memory as the mathematics allows.
+"""An IndRNN layer with ReLU on a CPU, batch norm after it or none, in as few passes over memory as possible.
 
 Forward, one pass computes W x + b, h and its sums, one applies y = a ⊙ h + c; backward, one sums dy and dy ⊙ h, one
 runs the recurrence's own backward on dh = p ⊙ dy + q ⊙ h + r, which is never written, and multiplies what comes out
@@ -29,23 +29,26 @@ def missing(dtype: torch.dtype) -> str | None:
 
 def forward(
     x: Tensor, W: Tensor | None, b: Tensor | None, u: Tensor, h0: Tensor,
-    weight: Tensor, bias: Tensor, eps: float, scale: Tensor,
+    weight: Tensor | None, bias: Tensor | None, eps: float, scale: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    """-> y, h (T, B, N), mean and biased variance of h (N,); see normed.normed_recurrence."""
+    """-> y, h (T, B, N), mean and biased variance of h (N,); see normed. Without weight all but h is empty."""
     T, (B, N) = len(x), h0.shape
-    h, y = x.new_empty(T, B, N), x.new_empty(T, B, N)
+    h = x.new_empty(T, B, N)
     rows, u_row, before = as_numpy(h, T, B * N), as_numpy(u.repeat(B), B * N), as_numpy(h0, B * N)
     b_row = as_numpy((torch.zeros_like(u) if b is None else b).repeat(B), B * N)
     sums = np.zeros((2, B * N))  # in float64: the variance is a difference of two large numbers
-    zero, kernel = rows.dtype.type(0), _kernel(_states, x.dtype)
+    zero, kernel = rows.dtype.type(0), _kernel(_states if weight is None else _states_and_sums, x.dtype)
     for steps in _chunks(T, h[0]):
         if W is None:
             h[steps] = x[steps]
         else:
             torch.mm(x[steps].reshape(-1, x.shape[2]), W.t(), out=h[steps].view(-1, N))
-        given = rows[steps], b_row, u_row, before, zero, sums
+        given = rows[steps], b_row, u_row, before, zero, *([] if weight is None else [sums])
         over_columns(lambda start, stop, given=given: kernel(*given, start, stop), T, B * N)
         before = rows[steps][-1]
+    if weight is None:
+        return x.new_empty(0), h, x.new_empty(0), x.new_empty(0)
+    y = x.new_empty(T, B, N)
     first, second = torch.from_numpy(sums.reshape(2, B, N).sum(1) / (T * B))
     mean, var = first, (second - first * first).clamp_(min=0)
     gain = weight * (var + eps).rsqrt()
@@ -57,9 +60,11 @@ def forward(
 
 def backward(
     dy: Tensor, x: Tensor, W: Tensor | None, h: Tensor, u: Tensor, h0: Tensor,
-    weight: Tensor, mean: Tensor, var: Tensor, eps: float, scale: Tensor,
+    weight: Tensor | None, mean: Tensor, var: Tensor, eps: float, scale: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    """-> dx (T, B, M or N), dW (N, M), db (N,), du (N,), dh0 (B, N), dweight, dbias (N,); without W, dW is empty.
+    """-> dx (T, B, M or N), dW (N, M), db (N,), du (N,), dh0 (B, N), dweight, dbias (N,).
+
+    Without W, dW is empty; without weight, ``dy`` is the gradient of h, and dweight and dbias are empty.
 
     With g = scale ⊙ dy, ĥ = r (h - mean), r = (var + eps)^(-1/2) and means over all K = T·B entries of a neuron,
     dh = weight r (g - mean(g) - ĥ mean(g ⊙ ĥ)), which is one line in dy and h.
@@ -67,15 +72,11 @@ def backward(
     T, B, N = h.shape
     dx = torch.empty_like(x, memory_format=torch.contiguous_format)
     grad, rows = as_numpy(dy, T, B * N), as_numpy(h, T, B * N)
-    sums, kernel = np.zeros((2, B * N)), _kernel(_products, h.dtype)
-    over_columns(lambda start, stop: kernel(grad, rows, sums, start, stop), T, B * N)
-    scale, mean = scale.double(), mean.double()
-    dbias, with_h = (torch.from_numpy(sums).view(2, B, N) * scale).sum(1)
-    r = (var.double() + eps).rsqrt()
-    dweight = r * (with_h - mean * dbias)
-    gain, K = weight * r, T * B
-    q = -gain * r * dweight / K
-    lines = torch.stack([u.expand(B, N), gain * scale, q.expand(B, N), (-gain * dbias / K - q * mean).expand(B, N)])
+    dweight = dbias = h.new_zeros(0)
+    p, q, r = torch.ones_like(scale), torch.zeros_like(scale), torch.zeros_like(scale)
+    if weight is not None:
+        p, q, r, dweight, dbias = _through_norm(grad, rows, weight, mean.double(), var.double(), eps, scale.double(), T)
+    lines = torch.stack([a.expand(B, N) for a in (u, p, q, r)])
     lines, first, du_db = as_numpy(lines.to(h.dtype), 4, B * N), as_numpy(h0, B * N), np.zeros((2, B * N))
     zero, later, kernel = rows.dtype.type(0), np.zeros(B * N, rows.dtype), _kernel(_states_backward, h.dtype)
     dW = h.new_zeros(0, 0) if W is None else torch.zeros_like(W)
@@ -103,6 +104,19 @@ def backward(
     return dx, dW, *(a.to(h.dtype, copy=True) for a in (db, du, dh0, dweight, dbias))
 
 
+def _through_norm(grad, rows, weight, mean, var, eps, scale, T):
+    """p, q, r of the line above, dweight, dbias; statistics and scale in float64."""
+    B, N = scale.shape
+    sums, kernel = np.zeros((2, B * N)), _kernel(_products, torch.from_numpy(rows).dtype)
+    over_columns(lambda start, stop: kernel(grad, rows, sums, start, stop), T, B * N)
+    dbias, with_h = (torch.from_numpy(sums).view(2, B, N) * scale).sum(1)
+    deviation = (var + eps).rsqrt()
+    dweight = deviation * (with_h - mean * dbias)
+    gain, K = weight * deviation, T * B
+    q = -gain * deviation * dweight / K
+    return gain * scale, q, -gain * dbias / K - q * mean, dweight, dbias
+
+
 def _chunks(T: int, step: Tensor) -> list[slice]:
     """Time in stretches that fit the L2 cache: what one of them is multiplied with finds it there."""
     steps = max(1, _STRETCH // (step.numel() * step.element_size()))
@@ -115,14 +129,24 @@ def _kernel(function, dtype):
     return compiled(function, f"void({signature.replace('real', real)},int64,int64)")
 
 
-def _states(h, b, u, h0, zero, sums, start, stop):  # in place: W x before, h after
+def _states(h, b, u, h0, zero, start, stop):  # in place: W x before, h after
+    b, u, before = b[start:stop], u[start:stop], h0[start:stop]
+    for t in range(h.shape[0]):
+        h_t = h[t][start:stop]
+        for i in range(u.shape[0]):
+            z = (h_t[i] + b[i]) + u[i] * before[i]
+            h_t[i] = zero if z <= 0 else z  # this way round a NaN stays a NaN
+        before = h_t
+
+
+def _states_and_sums(h, b, u, h0, zero, sums, start, stop):
     b, u, before = b[start:stop], u[start:stop], h0[start:stop]
     first, second = sums[0][start:stop], sums[1][start:stop]
     for t in range(h.shape[0]):
         h_t = h[t][start:stop]
         for i in range(u.shape[0]):
             z = (h_t[i] + b[i]) + u[i] * before[i]
-            z = zero if z <= 0 else z  # this way round a NaN stays a NaN
+            z = zero if z <= 0 else z
             h_t[i] = z
             first[i] += z
             second[i] += z * z
@@ -162,7 +186,8 @@ def _states_backward(dy, h, lines, h0, last, zero, dz, du_db, start, stop):
 
 
 _SIGNATURES = {
-    _states: "mat,row,row,row,real,float64[:,::1]",
+    _states: "mat,row,row,row,real",
+    _states_and_sums: "mat,row,row,row,real,float64[:,::1]",
     _line: "mat,mat,mat",
     _products: "mat,mat,float64[:,::1]",
     _states_backward: "mat,mat,mat,row,row,real,mat,float64[:,::1]",

@@ -53,10 +53,16 @@ def normed_recurrence(
     return _forward(x, W, b, u, h0, weight, bias, eps, torch.ones_like(h0) if scale is None else scale)
 
 
+def layer(x: Tensor, W: Tensor, b: Tensor, u: Tensor, h0: Tensor | None) -> Tensor:
+    """-> h of the above, without batch norm and mask; differentiable twice."""
+    h0 = x.new_zeros(x.shape[1], len(u)) if h0 is None else h0
+    return _forward(x, W, b, u, h0, None, None, 0.0, torch.ones_like(h0))[1]
+
+
 @torch.library.custom_op("indrnn::normed_recurrence", mutates_args=())
 def _forward(
     x: Tensor, W: Tensor | None, b: Tensor | None, u: Tensor, h0: Tensor,
-    weight: Tensor, bias: Tensor, eps: float, scale: Tensor,
+    weight: Tensor | None, bias: Tensor | None, eps: float, scale: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     return cpu_normed.forward(x, W, b, u, h0, weight, bias, eps, scale)
 
@@ -64,7 +70,7 @@ def _forward(
 @torch.library.custom_op("indrnn::normed_recurrence_backward", mutates_args=())
 def _backward(
     dy: Tensor, x: Tensor, W: Tensor | None, h: Tensor, u: Tensor, h0: Tensor,
-    weight: Tensor, mean: Tensor, var: Tensor, eps: float, scale: Tensor,
+    weight: Tensor | None, mean: Tensor, var: Tensor, eps: float, scale: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     return cpu_normed.backward(dy, x, W, h, u, h0, weight, mean, var, eps, scale)
 
@@ -72,13 +78,16 @@ def _backward(
 @_forward.register_fake
 def _(x, W, b, u, h0, weight, bias, eps, scale):
     states = x.new_empty(len(x), *h0.shape)
+    if weight is None:
+        return x.new_empty(0), states, x.new_empty(0), x.new_empty(0)
     return states, torch.empty_like(states), torch.empty_like(u), torch.empty_like(u)
 
 
 @_backward.register_fake
 def _(dy, x, W, h, u, h0, weight, mean, var, eps, scale):
     dW = x.new_empty(0, 0) if W is None else torch.empty_like(W)
-    return x.new_empty(x.shape), dW, *(torch.empty_like(a) for a in (u, u, h0, weight, weight))
+    of_norm = x.new_empty(0) if weight is None else weight
+    return x.new_empty(x.shape), dW, *(torch.empty_like(a) for a in (u, u, h0, of_norm, of_norm))
 
 
 def _save_for_backward(ctx, inputs, output):
@@ -91,12 +100,15 @@ def _save_for_backward(ctx, inputs, output):
 
 def _differentiate(ctx, dy, dh, *_):
     x, W, h, u, h0, weight, mean, var, scale = ctx.saved_tensors
-    if dh is None and dy is not None:
+    if (dh is None and dy is not None) or weight is None:
+        dy = dh if weight is None else dy
         dx, dW, db, du, dh0, dweight, dbias = _backward(dy, x, W, h, u, h0, weight, mean, var, ctx.eps, scale)
     else:  # somebody asked for the states, too
         dx, dW, db, du, dh0, dweight, dbias = _step_by_step(dy, dh, x, W, h, u, h0, weight, ctx.eps, scale)
     if W is None:
         dW = db = None
+    if weight is None:
+        dweight = dbias = None
     return dx, dW, db, du, dh0, dweight, dbias, None, None
 
 
@@ -126,7 +138,8 @@ def _differentiate_backward(ctx, *gradients):
     with torch.enable_grad():
         inputs = [None if a is None else a.detach().requires_grad_() for a in tensors]
         dy, x, W, h, u, h0, weight = inputs
-        outputs = _step_by_step(dy, None, x, W, h, u, h0, weight, ctx.eps, scale)
+        of_y_and_h = (None, dy) if weight is None else (dy, None)
+        outputs = _step_by_step(*of_y_and_h, x, W, h, u, h0, weight, ctx.eps, scale)
         outputs, gradients = zip(
             *((a, g) for a, g in zip(outputs, gradients, strict=True) if a is not None), strict=True
         )
