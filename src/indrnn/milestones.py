@@ -125,7 +125,8 @@ def markdown(what: Milestones, found: list[Course]) -> str:
 def sentence(course: Course) -> str:
     """What became of a run, how much of it there was, and where it was made."""
     entry, link = course.record, f"[{course.signature}](../runs/{course.signature}/run.json)"
-    measured = ", ".join(f"{key} {value:.4g}" for key, value in entry["metrics"].items()) or "no validation yet"
+    texts = [f"{key} {value:{',' if isinstance(value, int) else '.4g'}}" for key, value in entry["metrics"].items()]
+    measured = ", ".join(texts) or "no validation yet"
     return (
         f"{course.label}: {link}, **{entry['status']}** after {entry['updates']:,} of "
         f"{entry['config']['trainer']['max_updates']:,} updates, {entry['examples']:,} examples, "
