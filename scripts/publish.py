@@ -20,12 +20,12 @@ def main() -> int:
     parser.add_argument("--results", type=Path, default=publish.RESULTS, help="default: results/")
     args = parser.parse_args()
     try:
+        reports, courses = [], []
         if args.milestones:
-            print(f"milestones: {', '.join(publish.publish_milestones(args.runs.resolve(), args.results.resolve()))}")
-            return 0
-        if args.render:
+            courses = publish.publish_milestones(args.runs.resolve(), args.results.resolve())
+        elif args.render:
             reports = publish.render_all(args.results.resolve())
-            milestones.render_all(args.results.resolve())
+            courses = milestones.render_all(args.results.resolve())
         else:
             reports = publish.publish(args.profile, args.runs.resolve(), args.results.resolve())
     except (UserError, OSError) as error:  # OSError: a folder that cannot be written, a full disk
@@ -38,7 +38,9 @@ def main() -> int:
         print(f"{report.profile}/{report.table.name}: {len(report.made)} of {report.planned} runs")
         for name in report.missing:
             print(f"  missing: {name}")
-    if not reports:
+    for name in courses:
+        print(f"milestones/{name}")
+    if not reports and not courses:
         print(f"Nothing is published in {args.results}.")
     return 0
 
