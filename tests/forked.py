@@ -111,7 +111,8 @@ class Command:
 
     def _attempt(self) -> "Attempt":
         (self.notes / "said").write_text("")
-        return Attempt(self.runs, self.notes / "said", self.notes / "stacks")
+        before = {path: path.stat().st_mtime_ns for path in self.runs.glob("*/last.ckpt")}
+        return Attempt(self.runs, self.notes / "said", self.notes / "stacks", before)
 
 
 @dataclass
@@ -121,6 +122,7 @@ class Attempt:
     runs: Path
     said: Path
     stacks: Path
+    before: dict[Path, int]  # when the checkpoints of earlier attempts were written
     process: subprocess.Popen | BaseProcess | None = None
 
     @property
@@ -133,6 +135,16 @@ class Attempt:
         """Wait for it: exit code, and all that it said."""
         wait_for(lambda: self.code is not None)
         return self.code, self.said.read_text()
+
+    def holds_a_run(self) -> bool:
+        """A run of it has started."""
+        return any(held(lock) for lock in self.runs.glob("*/lock"))
+
+    def trains(self) -> bool:
+        """A run of it has written a checkpoint."""
+        with contextlib.suppress(FileNotFoundError):
+            return any(path.stat().st_mtime_ns != self.before.get(path) for path in self.runs.glob("*/last.ckpt"))
+        return False
 
     def kill(self) -> str:
         """Kill all its processes; returns what the run in progress was doing, nothing if the kill hit none."""

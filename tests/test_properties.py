@@ -119,30 +119,27 @@ def test_a_record_is_read_back_as_it_was_written(tmp_path_factory, entry, curve)
 
 
 @settings(max_examples=300)
-@given(records, st.data())
-def test_a_damaged_record_is_told_or_harmless(tmp_path_factory, caplog, entry, data):
-    """Cut anywhere, or with one byte changed, a record is told and not counted, or it still is what it was but for
-    single values outside of its config.
+@given(st.floats(0, 1 - 1e-9), st.none() | st.sampled_from(b'0179e-.",:}x \x00\xff'))
+def test_a_damaged_record_is_told_or_harmless(tmp_path_factory, caplog, where, byte):
+    """Cut anywhere, or with any one byte changed, a record is told and not counted, or it still is what it was but
+    for single values outside of its config.
 
-    The limit: nothing signs metrics, status or provenance, so that a digit changed there is believed. Disks and file
-    systems have checksums against that; a hand that edits a record is not damage.
+    The limit: only the config is signed. A digit changed within metrics, status or provenance is believed.
     """
-    folder = tmp_path_factory.mktemp("run")
+    run = planned("figure2_adding", "quick")[0][0].runs[0]
+    entry, folder = record_of(run), tmp_path_factory.mktemp("run")
     record.write(folder, entry, [])
     path = folder / "run.json"
     content = path.read_bytes()
-    at = data.draw(st.integers(0, len(content) - 2))
-    cut = data.draw(st.booleans())
-    path.write_bytes(
-        content[:at] if cut else content[:at] + data.draw(st.binary(min_size=1, max_size=1)) + content[at + 1 :]
-    )
+    at = int(where * (len(content) - 1))  # the last byte is the end of the last line, which may go
+    path.write_bytes(content[:at] if byte is None else content[:at] + bytes([byte]) + content[at + 1 :])
     caplog.clear()
     with caplog.at_level(logging.WARNING):
         found = record.read(folder)
     if found is None:
         assert str(path) in caplog.text and "counted as not run" in caplog.text
     else:
-        assert not cut and not caplog.text
+        assert byte is not None and not caplog.text
         assert plainly(found["config"]) == plainly(entry["config"]) and found["signature"] == entry["signature"]
         assert set(record.KEYS) <= set(found)
 
@@ -158,7 +155,11 @@ finite = (
 )
 
 
-patterns = st.lists(finite, min_size=1, max_size=5) | st.lists(finite | st.sampled_from(KINDS), min_size=1, max_size=5)
+patterns = st.one_of(
+    st.lists(finite, min_size=1, max_size=5),
+    st.lists(finite | st.sampled_from(["to do", "interrupted"]), min_size=2, max_size=5),
+    st.lists(finite | st.sampled_from(KINDS), min_size=1, max_size=5),
+)
 pools = st.lists(patterns, min_size=1, max_size=6)  # a cell repeats one of few patterns, or examples grow too large
 
 
