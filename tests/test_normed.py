@@ -229,3 +229,22 @@ def test_not_a_number_stays_one():
     inputs[0][2, 1, 0] = float("nan")
     y, h, mean, var = normed.normed_recurrence(*inputs, EPS, scale)
     assert h[2:, 1, 0].isnan().all() and mean[0].isnan() and not mean[1:].isnan().any() and not h[:2].isnan().any()
+
+
+@pytest.mark.parametrize("batch_norm", [None, "after"])
+@pytest.mark.parametrize(
+    "x, h0, words",
+    [
+        (
+            torch.zeros(4, 2, M),
+            torch.zeros(3, 4),
+            r"h0: expected a tensor of shape \(B, N\) = \(2, 4\), got shape \(3, 4\)",
+        ),
+        (torch.zeros(4, 2, M), torch.zeros(2, 4).double(), "h0: expected torch.float32 like x, got torch.float64"),
+        (torch.zeros(4, M), None, "x: expected a tensor of shape"),
+    ],
+)
+def test_what_does_not_fit_is_told_as_by_the_recurrence(batch_norm, x, h0, words):
+    layer = IndRNNLayer(M, 4, 1.0, (0.0, 1.0), batch_norm=batch_norm).train()
+    with pytest.raises(ValueError, match=words):
+        layer(x, h0)

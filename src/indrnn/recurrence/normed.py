@@ -24,6 +24,7 @@ def serves(x: Tensor, activation: str, backend: str) -> bool:
         and backend in ("auto", "cpu")
         and x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.float64)
+        and x.dim() == 3
         and x.shape[0] * x.shape[1] > 1
         and _compiles(x.dtype)
     )
@@ -49,14 +50,26 @@ def normed_recurrence(
         weight, bias, eps: of the batch norm.
         scale: dropout mask divided by 1 - p; ones if omitted.
     """
-    h0 = x.new_zeros(x.shape[1], len(u)) if h0 is None else h0
+    h0 = _first_state(x, u, h0)
     return _forward(x, W, b, u, h0, weight, bias, eps, torch.ones_like(h0) if scale is None else scale)
 
 
 def layer(x: Tensor, W: Tensor, b: Tensor, u: Tensor, h0: Tensor | None) -> Tensor:
     """-> h of the above, without batch norm and mask; differentiable twice."""
-    h0 = x.new_zeros(x.shape[1], len(u)) if h0 is None else h0
+    h0 = _first_state(x, u, h0)
     return _forward(x, W, b, u, h0, None, None, 0.0, torch.ones_like(h0))[1]
+
+
+def _first_state(x: Tensor, u: Tensor, h0: Tensor | None) -> Tensor:
+    """h0, or zeros; ValueError where its shape or dtype does not fit, as in ``recurrence``."""
+    shape = (x.shape[1], len(u))
+    if h0 is None:
+        return x.new_zeros(shape)
+    if h0.shape != shape:
+        raise ValueError(f"h0: expected a tensor of shape (B, N) = {shape}, got shape {tuple(h0.shape)}")
+    if h0.dtype != x.dtype and torch.float64 in (h0.dtype, x.dtype):
+        raise ValueError(f"h0: expected {x.dtype} like x, got {h0.dtype}")
+    return h0.to(x.dtype)
 
 
 @torch.library.custom_op("indrnn::normed_recurrence", mutates_args=())
