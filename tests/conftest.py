@@ -11,8 +11,13 @@ from indrnn import record
 
 
 @pytest.fixture(autouse=True)
-def seed():
+def as_a_fresh_process():
+    """Random numbers start alike, and what a run sets for its whole process does not reach the next test."""
     torch.manual_seed(0)
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(False)
 
 
 @pytest.fixture

@@ -20,10 +20,7 @@ def script(monkeypatch, tmp_path):
     monkeypatch.setattr(bench, "LENGTHS", (4, 6))
     monkeypatch.setattr(bench.update, "__defaults__", (6, 2))
     monkeypatch.setattr(sys, "argv", ["bench.py", "--rounds", "1", "--out", str(tmp_path / "out")])
-    threads = torch.get_num_threads()
-    yield module
-    torch.set_num_threads(threads)
-    torch.set_flush_denormal(False)
+    return module
 
 
 def test_writes_a_table_per_question_and_the_same_numbers_as_json(script, tmp_path, capsys):

@@ -1,5 +1,6 @@
 """W&B hears metrics and config of a run, and a run does without it."""
 
+import gc
 import json
 import os
 import subprocess
@@ -70,6 +71,8 @@ def test_a_run_outlives_wandbs_own_process(config, tmp_path, monkeypatch, caplog
     done = train(config(*TWO, "logger=wandb"))
     assert done["status"] == "finished" and done["updates"] == 2
     assert "the run goes on without it" in caplog.text
+    for process in [found for found in gc.get_objects() if type(found) is subprocess.Popen]:
+        process.poll()  # wandb forgets to, and warns of it when the object goes
     monkeypatch.setattr(Task, "on_validation_end", original)
     train(config(*TWO, "logger=wandb", "seed=1", f"machine.runs={tmp_path / 'next'}"))
     assert [r["history"]["item"]["update"] for r in heard(tmp_path / "next") if r["type"] == "history"] == [1, 2, 2]

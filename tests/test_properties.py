@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from made_up import record_of
 from omegaconf import OmegaConf
 
-from indrnn import cuts, plan, record, render, schema, tables
+from indrnn import cuts, layout, plan, record, render, schema, tables
 
 settings.register_profile("here", deadline=None, derandomize=True, database=None, suppress_health_check=HealthCheck)
 settings.load_profile("here")
@@ -220,7 +220,7 @@ def judged_by_its_runs(result: tables.Result, report: tables.Report) -> None:
         entry["metrics"].get(f"test/{report.table.metric}") for entry in result.made if entry["status"] == "finished"
     ]
     failed = statuses.count("diverged") + found.count(None)
-    shown = render.cells(result, report.table.number)[3]
+    shown = layout.cells(result, report.table.number)[3]
     done = len(found) - found.count(None)
     choosing = len({run.candidate for run in result.runs}) > 1  # not all runs of all candidates are final
     if not result.runs:

@@ -41,14 +41,6 @@ PLATEAU = (
 )
 
 
-@pytest.fixture(autouse=True)
-def threads_as_before():
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-    torch.set_flush_denormal(False)
-
-
 def folder(cfg) -> "record.Path":
     return record.ROOT / cfg.machine.runs / record.signature(record.signed(cfg))
 
