@@ -25,8 +25,8 @@ from indrnn import record, train
 TABLE = ("--table", "figure2_adding", "--column", "T100", "--seeds", "0,1")
 SIZES = ("data.val_examples=10", "data.test_examples=10", "model.hidden_size=4", "data.seq_len=10", "data.batch_size=8")
 BUDGET = ("trainer.max_updates=150", "trainer.val_every=50", "logger=csv")
-PLACES = {"in save_tensors": "writing", "in write_whole": "writing", "in test": "test", "in on_run_end": "validation"}
-PLACES |= {"in evaluation_step": "validation", "in on_train_batch_start": "update", "in run_training_batch": "update"}
+PLACES = {"in save_tensors": "writing", "in write_whole": "writing", "in test": "test"}  # by frames of the stack
+PLACES |= {"evaluation_loop.py": "validation", "training_epoch_loop.py": "update"}
 LONGEST = 600  # seconds that no command here may take, on a busy machine either
 PRELOAD = ["forked", "indrnn.run", "indrnn.recurrence.cpu", "indrnn.data.adding", "indrnn.figures", "indrnn.plan"]
 
@@ -181,6 +181,7 @@ def wait_for(condition: Callable[[], object], seconds: float = LONGEST) -> None:
 
 
 def signal_group(group: int, number: int) -> None:
+    assert group > 1 and group != os.getpgrp()  # never everything, never the tests
     with contextlib.suppress(ProcessLookupError):  # ended by itself, or is in the group of its parent
         os.killpg(group, number)
 

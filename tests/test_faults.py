@@ -38,17 +38,17 @@ def kill_at_random(command: Command, kills: int, real: int, seconds: float) -> C
 
     Args:
         real: so many of the kills, the last ones, hit processes of their own.
-        seconds: to the kill, on average, by turns from the start of a run and from its first checkpoint: a busy
-            machine may take longer to start a run than to train it. Where the table is done, a run of it is removed.
+        seconds: to the kill, at most, by turns twice that from the start of a run and that from its first checkpoint:
+            a busy machine may take longer to start a run than to train it. Where the table is done, a run is removed.
     """
     dice = random.Random(0)
     hit: Counter[str] = Counter()
     while hit.total() < kills:
         forks = hit.total() < kills - real
         attempt = command.fork() if forks else command.start(*JOBLIB[: 4 * (hit.total() // 2 % 2)])
-        begun = attempt.trains if hit.total() % 2 else attempt.holds_a_run
+        begun, longest = [(attempt.holds_a_run, 2 * seconds), (attempt.trains, seconds)][hit.total() % 2]
         wait_for(lambda a=attempt, begun=begun: begun() or a.code is not None)
-        wait_for(lambda a=attempt: a.code is not None, dice.uniform(0, 2 * seconds))
+        wait_for(lambda a=attempt: a.code is not None, dice.uniform(0, longest))
         if attempt.code is None:
             hit.update(filter(None, [attempt.kill()]))
         else:
@@ -144,7 +144,7 @@ def test_killed_damaged_and_full_the_table_ends_with_the_same_numbers(tmp_path, 
 
     command = Command(disk / "runs", tmp_path)
     hit = kill_at_random(command, kills, real, seconds)
-    print(f"{hit.total()} kills hit a run in progress, {seconds:.2f} s on average after it began: {dict(hit)}")
+    print(f"{hit.total()} kills hit a run in progress, at most {seconds:.2f} s after it began to train: {dict(hit)}")
     assert kills - hit["starting or ending"] >= kills // 5
     checkpoint, path = damage(command)
 
