@@ -7,15 +7,19 @@ import itertools
 import logging
 import math
 import re
+import tempfile
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from hypothesis.configuration import set_hypothesis_home_dir
 from made_up import record_of
 from omegaconf import OmegaConf
 
 from indrnn import cuts, layout, plan, record, render, schema, tables
 
+set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "hypothesis")  # its caches; nothing that tests depend on
 settings.register_profile("here", deadline=None, derandomize=True, database=None, suppress_health_check=HealthCheck)
 settings.load_profile("here")
 
