@@ -24,10 +24,11 @@ def test_every_model_builds_in_every_experiment(config, experiment, monkeypatch)
     for model in MODELS:
         cfg = config(f"experiment={experiment}", f"model={model}")
         with torch.device("meta"):
-            network = instantiate(cfg.model)
+            task = instantiate(cfg.task, network=instantiate(cfg.model))
         data = instantiate(cfg.data)
-        task = instantiate(cfg.task, network=network)
-        y, _ = network(torch.empty(3, 2, data.input_size, device="meta"))
+        tokens = torch.zeros(3, 2, dtype=torch.long, device="meta")
+        x = tokens if task.carries_state else torch.empty(3, 2, data.input_size, device="meta")
+        y, _ = task.network(x)
         assert y.shape == (3, 2, data.output_size)
         assert task.max_updates == cfg.trainer.max_updates
 

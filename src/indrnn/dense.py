@@ -1,11 +1,14 @@
 """P19 Fig. 3c: densely connected IndRNN. Shapes: T time, B batch, M input, N neurons, K outputs; time first."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from indrnn.errors import positive
 from indrnn.layers import IndRNNLayer, bound_of
 from indrnn.networks import Network
+from indrnn.transition import LastTransition
 
 
 class DenseIndRNN(Network):
@@ -20,6 +23,9 @@ class DenseIndRNN(Network):
         blocks: dense layers of each block.
         dropout_first, dropout_bottleneck, dropout_dense, dropout_transition: probability dropped after the first layer
             (the authors call it input dropout), within and after each dense layer, after each transition.
+        first_layer: without it, the first block reads the input itself.
+        last_size: if given, the transition after the last block is a LastTransition of so many neurons.
+        dropout_output: of that.
         others: as for PlainIndRNN.
     """
 
@@ -39,47 +45,78 @@ class DenseIndRNN(Network):
         dropout_dense: float = 0.0,
         dropout_transition: float = 0.0,
         init_std: float | None = None,
+        bound: float | None = None,
+        frame_wise: bool | None = None,
+        first_layer: bool = True,
+        last_size: int | None = None,
+        dropout_output: float | None = None,
     ):
         positive(growth=growth)
         for layers in blocks:
             positive(blocks=layers)
-        width, widths = 6 * growth, []  # of the features after each transition
+        width = start = 6 * growth if first_layer else input_size
+        widths = []  # of the features after each transition
         for layers in blocks:
             width = (width + layers * growth) // 2
             widths.append(width)
-        super().__init__(width, output_size)
-        bound = bound_of(gamma, seq_len)
+        super().__init__(last_size or width, output_size)
+        bound = bound_of(gamma, seq_len) if bound is None else bound
+        positions = 2 * seq_len if frame_wise else None
 
         def layer(inputs: int, neurons: int, dropout: float, low: float = 0.0) -> IndRNNLayer:
-            return IndRNNLayer(inputs, neurons, bound, (low, bound), activation, batch_norm, init_std, dropout)
+            return IndRNNLayer(
+                inputs, neurons, bound, (low, bound), activation, batch_norm, init_std, dropout, positions=positions
+            )
 
-        self.first = layer(input_size, 6 * growth, dropout_first)
+        self.first = layer(input_size, 6 * growth, dropout_first) if first_layer else None
         self.bottlenecks, self.denses, self.transitions = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         for number, (layers, after) in enumerate(zip(blocks, widths, strict=True)):
-            width = 6 * growth if number == 0 else widths[number - 1]
+            width = start if number == 0 else widths[number - 1]
             for _ in range(layers):
                 self.bottlenecks.append(layer(width, 4 * growth, dropout_bottleneck))
                 self.denses.append(layer(4 * growth, growth, dropout_dense))
                 width += growth
-            last = last_layer_near_one and number == len(blocks) - 1
-            self.transitions.append(layer(width, after, dropout_transition, min(1 / bound, bound) if last else 0.0))
+            last = number == len(blocks) - 1
+            low = min(1 / bound, bound) if last and last_layer_near_one else 0.0
+            if last and last_size:
+                transition = LastTransition(
+                    width,
+                    last_size,
+                    bound,
+                    (low, bound),
+                    activation,
+                    batch_norm,
+                    init_std,
+                    dropout_output or 0.0,
+                    positions,
+                )
+            else:
+                transition = layer(width, after, dropout_transition, low)
+            self.transitions.append(transition)
         self.blocks = list(blocks)
 
     def features(self, x: Tensor, state: list | None = None, lengths: Tensor | None = None) -> tuple[Tensor, list]:
-        """x (T, B, M), state one (B, neurons) a recurrence in the order of use -> outputs (T, B, N), state."""
+        """x (T, B, M), state one a recurrence in the order of use -> outputs (T, B, N), state."""
+        states = iter([None] * (2 * len(self.denses) + len(self.transitions) + 1) if state is None else state)
         last = []
-
-        def run(layer: IndRNNLayer, z: Tensor) -> Tensor:
-            h, end = layer(z, None if state is None else state[len(last)], lengths)
+        if self.first is not None:
+            x, end = self.part(self.first, x, next(states), lengths)
             last.append(end)
-            return h
-
-        x = run(self.first, x)
-        pairs = iter(zip(self.bottlenecks, self.denses, strict=True))
+        numbers = iter(range(len(self.denses)))
         for layers, transition in zip(self.blocks, self.transitions, strict=True):
+            parts = [x]
             for _ in range(layers):
-                bottleneck, dense = next(pairs)
-                new = run(dense, run(bottleneck, x))
-                x = torch.cat([x, new], dim=2)
-            x = run(transition, x)
+                new, *ends = self.part(self._layer, next(numbers), parts, next(states), next(states), lengths)
+                parts.append(new)
+                last += ends
+            x, end = self.part(transition, torch.cat(parts, dim=2), next(states), lengths)
+            last.append(end)
         return x, last
+
+    def _layer(
+        self, number: int, parts: list[Tensor], first: Any, second: Any, lengths: Tensor | None
+    ) -> tuple[Tensor, Any, Any]:
+        """Dense layer ``number`` of all, on what its block has so far; ``first`` and ``second`` are states."""
+        h, first = self.bottlenecks[number](torch.cat(parts, dim=2), first, lengths)
+        h, second = self.denses[number](h, second, lengths)
+        return h, first, second

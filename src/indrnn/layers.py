@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from indrnn.errors import UserError, positive
-from indrnn.norm_dropout import SequenceBatchNorm, SharedMaskDropout
+from indrnn.norm_dropout import FrameBatchNorm, SequenceBatchNorm, SharedMaskDropout, sequence_norm
 from indrnn.padding import at, blank, valid_steps
 from indrnn.recurrence import normed, recurrence
 
@@ -48,6 +48,8 @@ class IndRNNUnit(nn.Module):
         batch_norm: ``before`` the recurrence (P19 Fig. 3), ``after`` it (the authors' MNIST and NTU code), or none;
             statistics are taken over batch and time.
         dropout: probability dropped of the unit's outputs, one mask for all steps.
+        positions: if given, batch norm is frame-wise with statistics of their own for so many steps (FrameBatchNorm).
+            The state is then a pair: h, (B, N), and the number of steps since it was zeros.
         backend: of ``indrnn.recurrence.recurrence``.
     """
 
@@ -60,6 +62,7 @@ class IndRNNUnit(nn.Module):
         batch_norm: str | None = None,
         dropout: float = 0.0,
         backend: str = "auto",
+        positions: int | None = None,
     ):
         super().__init__()
         positive(hidden_size=hidden_size)
@@ -68,19 +71,28 @@ class IndRNNUnit(nn.Module):
         self.hidden_size, self.bound, self.u_range = hidden_size, bound, u_range
         self.activation, self.batch_norm, self.backend = activation, batch_norm, backend
         self.u = nn.Parameter(torch.empty(hidden_size))
-        self.norm = SequenceBatchNorm(hidden_size) if batch_norm else None
+        self.norm = sequence_norm(hidden_size, positions) if batch_norm else None
         self.dropout = SharedMaskDropout(dropout)
         nn.init.uniform_(self.u, *u_range)
 
-    def forward(self, z: Tensor, h0: Tensor | None = None, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """z (T, B, N), h0 (B, N), lengths (B,) -> outputs (T, B, N), last h (B, N)."""
+    def forward(self, z: Tensor, h0: Any = None, lengths: Tensor | None = None) -> tuple[Tensor, Any]:
+        """z (T, B, N), h0 (B, N) or the pair above, lengths (B,) -> outputs (T, B, N), the state after the last."""
         return self._run(z, None, None, h0, lengths)
 
     def _run(
-        self, x: Tensor, W: Tensor | None, b: Tensor | None, h0: Tensor | None, lengths: Tensor | None
+        self, x: Tensor, W: Tensor | None, b: Tensor | None, h0: Any, lengths: Tensor | None
+    ) -> tuple[Tensor, Any]:
+        if not isinstance(self.norm, FrameBatchNorm):
+            return self._run_from(0, x, W, b, h0, lengths)
+        h0, start = (None, 0) if h0 is None else h0
+        y, last = self._run_from(start, x, W, b, h0, lengths)
+        return y, (last, start + len(x))
+
+    def _run_from(
+        self, start: int, x: Tensor, W: Tensor | None, b: Tensor | None, h0: Tensor | None, lengths: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         if lengths is not None:
-            return self._run_padded(x, W, b, h0, lengths)
+            return self._run_padded(start, x, W, b, h0, lengths)
         u = self._used_u()
         if self._in_few_passes(x):
             scale = self.dropout.mask(x.shape[1], u)
@@ -94,10 +106,13 @@ class IndRNNUnit(nn.Module):
             return self.dropout(h), h[-1]
         z = x if W is None else F.linear(x, W, b)
         if self.batch_norm == "before":
-            z = self.norm(z)
+            z = self._normed(z, None, start)
         h = recurrence(z, u, h0, activation=self.activation, backend=self.backend)
         last = h[-1] if h.shape[0] else (torch.zeros_like(h.sum(0)) if h0 is None else h0)
-        return self.dropout(self.norm(h) if self.batch_norm == "after" else h), last
+        return self.dropout(self._normed(h, None, start) if self.batch_norm == "after" else h), last
+
+    def _normed(self, x: Tensor, valid: Tensor | None, start: int) -> Tensor:
+        return self.norm(x, valid, start) if isinstance(self.norm, FrameBatchNorm) else self.norm(x, valid)
 
     def _in_few_passes(self, x: Tensor) -> bool:
         """Whether ``normed`` computes this: ReLU, then batch norm that takes its statistics from this batch alone."""
@@ -110,18 +125,18 @@ class IndRNNUnit(nn.Module):
         return taken and normed.serves(x, self.activation, self.backend)
 
     def _run_padded(
-        self, x: Tensor, W: Tensor | None, b: Tensor | None, h0: Tensor | None, lengths: Tensor
+        self, start: int, x: Tensor, W: Tensor | None, b: Tensor | None, h0: Tensor | None, lengths: Tensor
     ) -> tuple[Tensor, Tensor]:
         valid = valid_steps(lengths, x)
         x = blank(x, valid)  # before W: what a NaN is multiplied with is a NaN, in the gradient of W, too
         z = x if W is None else F.linear(x, W, b)
         if self.batch_norm == "before":
-            z = self.norm(z, valid)
+            z = self._normed(z, valid, start)
         # A ReLU is silent in the padding. The others go on as without input; at abs(u) above 1 they may grow there.
         z = blank(z, valid, -math.inf if self.activation == "relu" else 0.0)
         h = recurrence(z, self._used_u(), h0, activation=self.activation, backend=self.backend)
         last = at(torch.cat([h.new_zeros(h[:1].shape) if h0 is None else h0[None], h]), lengths.long())
-        y = self.norm(h, valid) if self.batch_norm == "after" else h
+        y = self._normed(h, valid, start) if self.batch_norm == "after" else h
         return blank(self.dropout(y), valid), last
 
     def _used_u(self) -> Tensor:
@@ -166,8 +181,9 @@ class IndRNNLayer(IndRNNUnit):
         backend: str = "auto",
         kernel_size: int = 1,
         bias: bool = True,
+        positions: int | None = None,
     ):
-        super().__init__(hidden_size, bound, u_range, activation, batch_norm, dropout, backend)
+        super().__init__(hidden_size, bound, u_range, activation, batch_norm, dropout, backend, positions)
         positive(input_size=input_size, kernel_size=kernel_size)
         self.input_size, self.kernel_size = input_size, kernel_size
         self.weight_ih = nn.Parameter(torch.empty(hidden_size, kernel_size * input_size))

@@ -1,10 +1,11 @@
 """How far unfinished or small runs got, at equal numbers of training examples: conf/milestones -> results/milestones.
 
-What stands here are validation accuracies on the way, not results of a table: a run that was interrupted has its place
-here, with its status.
+What stands here are validations on the way, not results of a table: a run that was interrupted has its place here, with
+its status. An error is shown as accuracy.
 """
 
 import csv
+import itertools
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,8 @@ from omegaconf.errors import OmegaConfBaseException
 from indrnn import plan, record, render, schema
 from indrnn.errors import UserError
 
-STYLES = (("#00366f", "-", "o"), ("#d1495b", "--", "s"), ("#e0a100", "-.", "D"), ("#5b8c5a", ":", "v"))
+STYLES = (("#00366f", "-", "o"), ("#d1495b", "--", "s"), ("#e0a100", "-.", "D"), ("#5b8c5a", ":", "v"),
+          ("#7fa8d1", "-", "<"), ("#e79aa5", "--", ">"), ("#8a5aa8", "-.", "p"), ("#3c3c3c", ":", "h"))  # fmt: skip
 
 
 @dataclass
@@ -29,7 +31,7 @@ class Entry:
 
 @dataclass
 class Milestones:
-    """A file of conf/milestones. ``official``: best accuracy so far in %, by training examples."""
+    """A file of conf/milestones. ``official``: what the authors' log has as best so far, by training examples."""
 
     title: str
     metric: str
@@ -38,10 +40,15 @@ class Milestones:
     notes: list[str] = field(default_factory=list)
     name: str = ""
 
+    @property
+    def what(self) -> str:
+        """The number that is shown, with its unit."""
+        return "validation accuracy so far (%)" if self.metric == "error" else f"validation {self.metric} so far"
+
 
 @dataclass(frozen=True)
 class Course:
-    """What one of our runs measured: best validation accuracy so far in %, by training examples."""
+    """The best of what one of our runs measured so far, by training examples."""
 
     label: str
     signature: str
@@ -84,12 +91,13 @@ def courses(name: str, folder: Path) -> list[Course]:
 
 
 def best_so_far(path: Path, metric: str, entry: dict) -> dict[int, float]:
-    """Best validation accuracy in % by examples, from a curve that holds the error in %."""
+    """The best validation by examples, from a curve; accuracy in % where that holds the error in %."""
     best, running = {}, float("inf")
     with open(path, newline="") as file:
         for row in csv.DictReader(file):
             running = min(running, float(row[f"val/{metric}"]))
-            best[int(float(row["update"])) * entry["config"]["data"]["batch_size"]] = 100 - running
+            examples = int(float(row["update"])) * entry["config"]["data"]["batch_size"]
+            best[examples] = 100 - running if metric == "error" else running
     return best
 
 
@@ -116,7 +124,7 @@ def markdown(what: Milestones, found: list[Course]) -> str:
         for count in counts
     ]
     lines = [f"# {what.title}", ""]
-    lines += render.bullets(["Best validation accuracy so far, in %; a dash where nothing was measured.", *what.notes])
+    lines += render.bullets([f"Best {what.what}; a dash where nothing was measured.", *what.notes])
     lines += ["", *render.aligned(heads, rows), "", "Our runs:", ""]
     lines += render.bullets(map(sentence, found))
     return "\n".join([*lines, "", f"![{what.title}]({what.name}.png)"]) + "\n"
@@ -139,19 +147,19 @@ def shown(value: float | None) -> str:
 
 
 def draw(what: Milestones, found: list[Course], path: Path) -> None:
-    """Best validation accuracy so far over examples, the latter on a logarithmic axis."""
+    """Best validation so far over examples, the latter on a logarithmic axis."""
     figure = Figure(figsize=(6.4, 4.2), dpi=150, layout="constrained")
     axes = figure.subplots()
     latest = max(course.record["examples"] for course in found)
     official = {count: value for count, value in what.official.items() if count <= 4 * latest}
     axes.plot(list(official), list(official.values()), color="#8c8c8c", marker="^", label="the authors' log")
-    for course, (color, dash, marker) in zip(found, STYLES, strict=False):
+    for course, (color, dash, marker) in zip(found, itertools.cycle(STYLES), strict=False):
         label = f"ours: {course.label} ({course.record['status']})"
         axes.plot(list(course.best), list(course.best.values()), color=color, linestyle=dash, marker=marker,
                   markersize=4, label=label)  # fmt: skip
     axes.set_xscale("log")
     axes.set_xlabel("training examples")
-    axes.set_ylabel("best validation accuracy so far (%)")
+    axes.set_ylabel(f"best {what.what}")
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right", fontsize=7, frameon=False)
+    axes.legend(loc="lower right" if what.metric == "error" else "upper right", fontsize=7, frameon=False)
     figure.savefig(path, format="png", metadata={"Software": None})

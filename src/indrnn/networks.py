@@ -6,15 +6,19 @@ sequences are padded, ``lengths`` (B,) says how many steps each has: the padding
 ``hydra.utils.instantiate(cfg.model)`` builds PlainIndRNN or calls one of the functions at the end of this file.
 """
 
+from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.utils.checkpoint import checkpoint
 
 from indrnn import baselines
 from indrnn.errors import UserError, positive
 from indrnn.layers import IndRNNLayer, IndRNNUnit, bound_of, init_weight_
 from indrnn.padding import blank, valid_steps
+from indrnn.transition import LastTransition
 
 
 class Network(nn.Module):
@@ -25,7 +29,12 @@ class Network(nn.Module):
     Args:
         hidden_size: N, width of the features.
         output_size: K.
+
+    ``save_memory``, set from outside, computes what a part of the network keeps for the backward pass anew in there:
+    the same numbers, a third more time, and memory for the inputs of the parts and the insides of one.
     """
+
+    save_memory = False
 
     def __init__(self, hidden_size: int, output_size: int):
         super().__init__()
@@ -43,6 +52,12 @@ class Network(nn.Module):
         h, state = self.features(x, state, lengths)
         y = self.head(h)
         return y if lengths is None else blank(y, valid_steps(lengths, x)), state
+
+    def part(self, function: Callable[..., Any], *inputs: Any) -> Any:
+        """``function(*inputs)``, a part of the network in the sense of ``save_memory``."""
+        if self.save_memory and torch.is_grad_enabled():
+            return checkpoint(function, *inputs, use_reentrant=False)
+        return function(*inputs)
 
     def constrain_(self) -> None:
         """Bring every u back into its bound; to be called after every update."""
@@ -65,6 +80,9 @@ class PlainIndRNN(Network):
         dropout: probability dropped, one mask for all steps.
         init_std: see IndRNNLayer.
         kernel_size: k, steps that W reads; above 1 the state of a layer is a pair, see IndRNNLayer.
+        bound: instead of γ^(1/T).
+        frame_wise: batch norm with statistics of their own for 2 T time steps, see IndRNNUnit.
+        dropout_last: of the last layer, if it differs.
     """
 
     def __init__(
@@ -81,33 +99,29 @@ class PlainIndRNN(Network):
         dropout: float = 0.0,
         init_std: float | None = None,
         kernel_size: int = 1,
+        bound: float | None = None,
+        frame_wise: bool | None = None,
+        dropout_last: float | None = None,
     ):
         super().__init__(hidden_size, output_size)
         positive(num_layers=num_layers)
-        bound = bound_of(gamma, seq_len)
+        bound = bound_of(gamma, seq_len) if bound is None else bound
         self.layers = nn.ModuleList()
         for i in range(num_layers):
             near_one = last_layer_near_one and i == num_layers - 1
             u_range = (min(1 / bound, bound) if near_one else 0.0, bound)
-            self.layers.append(
-                IndRNNLayer(
-                    input_size if i == 0 else hidden_size,
-                    hidden_size,
-                    bound,
-                    u_range,
-                    activation,
-                    batch_norm,
-                    init_std,
-                    dropout,
-                    kernel_size=kernel_size,
-                )
-            )
+            drop = dropout_last if dropout_last is not None and i == num_layers - 1 else dropout
+            positions = 2 * seq_len if frame_wise else None
+            sizes = (input_size if i == 0 else hidden_size, hidden_size)
+            settings = (activation, batch_norm, init_std, drop)
+            layer = IndRNNLayer(*sizes, bound, u_range, *settings, kernel_size=kernel_size, positions=positions)
+            self.layers.append(layer)
 
     def features(self, x: Tensor, state: list | None = None, lengths: Tensor | None = None) -> tuple[Tensor, list]:
         """x (T, B, M), state one (B, N) a layer, lengths (B,) -> outputs (T, B, N), state."""
         last = []
         for i, layer in enumerate(self.layers):
-            x, h = layer(x, None if state is None else state[i], lengths)
+            x, h = self.part(layer, x, None if state is None else state[i], lengths)
             last.append(h)
         return x, last
 
@@ -120,7 +134,9 @@ class ResidualIndRNN(Network):
 
     Args:
         num_layers: recurrent layers, odd and at least 3.
-        others: as for PlainIndRNN.
+        last_size: if given, the network ends in a LastTransition of so many neurons, a recurrent layer more.
+        dropout_output: of that.
+        others: as for PlainIndRNN; ``dropout_last`` is of the final unit.
     """
 
     def __init__(
@@ -136,35 +152,63 @@ class ResidualIndRNN(Network):
         batch_norm: str | None = None,
         dropout: float = 0.0,
         init_std: float | None = None,
+        bound: float | None = None,
+        frame_wise: bool | None = None,
+        dropout_last: float | None = None,
+        last_size: int | None = None,
+        dropout_output: float | None = None,
     ):
-        super().__init__(hidden_size, output_size)
+        super().__init__(last_size or hidden_size, output_size)
         positive(num_layers=num_layers)
         if num_layers < 3 or num_layers % 2 == 0:
             raise UserError(f"num_layers of a residual network is 2 x blocks + 1, at least 3, not {num_layers}.")
-        bound = bound_of(gamma, seq_len)
+        bound = bound_of(gamma, seq_len) if bound is None else bound
+        positions = 2 * seq_len if frame_wise else None
+        low = min(1 / bound, bound) if last_layer_near_one else 0.0
         self.input = linear(input_size, hidden_size, init_std)
         self.units, self.linears = nn.ModuleList(), nn.ModuleList()
         for i in range(num_layers):
-            near_one = last_layer_near_one and i == num_layers - 1
-            u_range = (min(1 / bound, bound) if near_one else 0.0, bound)
-            self.units.append(IndRNNUnit(hidden_size, bound, u_range, activation, batch_norm, dropout))
+            final = i == num_layers - 1
+            u_range = (low if final and not last_size else 0.0, bound)
+            drop = dropout_last if final and dropout_last is not None else dropout
+            unit = IndRNNUnit(hidden_size, bound, u_range, activation, batch_norm, drop, positions=positions)
+            self.units.append(unit)
         for _ in range(num_layers - 1):
             self.linears.append(linear(hidden_size, hidden_size, init_std))
+        self.last = None
+        if last_size:
+            self.last = LastTransition(
+                hidden_size,
+                last_size,
+                bound,
+                (low, bound),
+                activation,
+                batch_norm,
+                init_std,
+                dropout_output or 0.0,
+                positions,
+            )
 
     def features(self, x: Tensor, state: list | None = None, lengths: Tensor | None = None) -> tuple[Tensor, list]:
-        """x (T, B, M), state one (B, N) a recurrent layer, lengths (B,) -> outputs (T, B, N), state."""
+        """x (T, B, M), state one a recurrent layer, lengths (B,) -> outputs (T, B, N), state."""
+        states = [None] * (len(self.units) + 1) if state is None else state
         last = []
-
-        def unit(z: Tensor) -> Tensor:
-            i = len(last)
-            h, end = self.units[i](z, None if state is None else state[i], lengths)
-            last.append(end)
-            return h
-
         x = self.input(x if lengths is None else blank(x, valid_steps(lengths, x)))
-        for first, second in zip(self.linears[::2], self.linears[1::2], strict=True):
-            x = x + second(unit(first(unit(x))))
-        return unit(x), last
+        for i in range(0, len(self.linears), 2):
+            x, *ends = self.part(self._block, i, x, states[i], states[i + 1], lengths)
+            last += ends
+        x, end = self.part(self.units[-1], x, states[len(last)], lengths)
+        last.append(end)
+        if self.last is not None:
+            x, end = self.part(self.last, x, states[len(last)], lengths)
+            last.append(end)
+        return x, last
+
+    def _block(self, i: int, x: Tensor, first: Any, second: Any, lengths: Tensor | None) -> tuple[Tensor, Any, Any]:
+        """The block whose first recurrent layer is number i; ``first`` and ``second`` are states."""
+        h, first = self.units[i](x, first, lengths)
+        h, second = self.units[i + 1](self.linears[i](h), second, lengths)
+        return x + self.linears[i + 1](h), first, second
 
 
 class Baseline(Network):

@@ -19,6 +19,7 @@ from indrnn.callbacks import Checkpoint, Interrupted, UpdateBar
 from indrnn.data import Data
 from indrnn.errors import NoData, UserError
 from indrnn.listen import listener, stop_listening
+from indrnn.networks import Network
 from indrnn.ranks import Rank, Ranks, check_devices, synchronise_batch_norm
 from indrnn.sitting import Sitting, device_name, keep_pages, only_one, quiet_lightning
 from indrnn.tasks import Diverged, Task
@@ -76,7 +77,11 @@ def build(cfg: DictConfig) -> tuple[Data, Task]:
     quiet_lightning()
     pl.seed_everything(cfg.seed, verbose=False)
     data: Data = instantiate(cfg.data)
-    task: Task = instantiate(cfg.task, network=instantiate(cfg.model))
+    network: Network = instantiate(cfg.model)
+    network.save_memory = cfg.machine.save_memory
+    task: Task = instantiate(cfg.task, network=network)
+    if task.carries_state and cfg.machine.devices > 1:
+        raise UserError("This task carries its state from batch to batch, on one device: set machine.devices=1.")
     check_devices(cfg.machine.devices, cfg.machine.accelerator, data.batch_size)
     if cfg.machine.devices > 1:
         synchronise_batch_norm(task.network)

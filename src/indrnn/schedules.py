@@ -59,14 +59,17 @@ class Plateau(Constant):
     """The authors' code: when the metric has not improved for more than ``patience`` validations, go back to the best
     weights and optimizer, multiply the rate by ``factor`` and halve the patience; stop below ``stop_below``.
 
-    The halving (100, 50, 25 ...) is in their code and not in the papers.
+    The halving (100, 50, 25 ...) is in their PyTorch code and not in the papers; ``halve`` false leaves it out.
     """
 
     needs_best_optimizer = True
 
-    def __init__(self, learning_rate: float, patience: int, factor: float, stop_below: float):
+    def __init__(
+        self, learning_rate: float, patience: int, factor: float, stop_below: float, halve: bool | None = None
+    ):
         super().__init__(learning_rate)
         self.patience, self.factor, self.stop_below = patience, factor, stop_below
+        self.halve = halve is not False
         self.best, self.waited, self.drops = float("inf"), 0, 0
 
     def rate(self, update: int) -> float:
@@ -77,7 +80,7 @@ class Plateau(Constant):
             self.best, self.waited = value, 0
             return None
         self.waited += 1
-        if self.waited <= int(self.patience / 2**self.drops + 0.5):
+        if self.waited <= int(self.patience / (2**self.drops if self.halve else 1) + 0.5):
             return None
         self.waited, self.drops = 0, self.drops + 1
         return "stop" if self.rate(0) < self.stop_below else "reload"

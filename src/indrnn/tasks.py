@@ -45,6 +45,7 @@ class Task(LightningModule):
     """
 
     metric: str
+    carries_state = False  # from batch to batch
 
     def __init__(
         self,
@@ -113,6 +114,11 @@ class Task(LightningModule):
             if not math.isfinite(self.train_sum[0]):
                 raise Diverged
 
+    def training_means(self) -> dict[str, float]:
+        """Loss and metric since the last validation."""
+        loss, metric = (self.train_sum[:2] / self.train_sum[2]).tolist()
+        return {"train/loss": loss, f"train/{self.metric}": metric}
+
     # Validation and test
 
     def on_validation_start(self) -> None:
@@ -140,7 +146,7 @@ class Task(LightningModule):
     def on_validation_end(self) -> None:
         """Write a row of the curve, keep the best weights, ask the schedule."""
         row = {"update": self.update, "learning_rate": self.schedule.rate(self.update - 1)}
-        row["train/loss"], row[f"train/{self.metric}"] = (self.train_sum[:2] / self.train_sum[2]).tolist()
+        row |= self.training_means()
         row |= {k: float(v) for k, v in self.trainer.callback_metrics.items() if k.startswith("val/")}
         self.train_sum.zero_()
         self.curve.append(row)

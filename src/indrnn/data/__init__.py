@@ -25,15 +25,15 @@ class Data(LightningDataModule, Dataset):
         seq_len: T, time steps of one sequence.
         batch_size: B, sequences per update.
         seed: of the run.
-        input_size, output_size: M and K, checked against what the data has.
+        input_size, output_size: M and K, checked against ``sizes`` of a subclass that has them.
     """
 
-    sizes: tuple[int, int]
+    sizes: tuple[int, int] | None = None
 
     def __init__(self, seq_len: int, batch_size: int, seed: int, input_size: int, output_size: int):
         super().__init__()
         positive(seq_len=seq_len, batch_size=batch_size)
-        if (input_size, output_size) != self.sizes:
+        if self.sizes and (input_size, output_size) != self.sizes:
             raise UserError(
                 f"{type(self).__name__} has input_size, output_size = {self.sizes}, not {(input_size, output_size)}."
             )

@@ -1,7 +1,8 @@
-"""Files that others publish: where they lie, and that they are what they should be."""
+"""Files that others publish: where they lie, that they are what they should be, how to fetch them."""
 
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from indrnn.errors import NoData, UserError
@@ -31,3 +32,35 @@ def verified(path: Path, sha256: str) -> bytes:
             "delete it and run `make data`."
         )
     return content
+
+
+def complete(path: Path, sha256: str) -> bool:
+    """Whether a file is there and right; says so."""
+    if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+        return False
+    print(f"{path}: complete")
+    return True
+
+
+def fetch_file(path: Path, sha256: str, mirrors: Sequence[str]) -> None:
+    """Fetch a file by its name from the first mirror that has the right one; a file that is right stays.
+
+    Raises:
+        UserError: no mirror answers, or what came has the wrong checksum.
+    """
+    from torchvision.datasets.utils import download_url
+
+    if complete(path, sha256):
+        return
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    for mirror in mirrors:
+        try:
+            download_url(mirror + path.name, str(path.parent), part.name)
+            verified(part, sha256)
+            os.replace(part, path)
+            return
+        except (OSError, RuntimeError, UserError) as error:
+            reason = error
+        finally:
+            part.unlink(missing_ok=True)
+    raise UserError(f"{path.name} could not be fetched ({reason}): put it into {path.parent} by hand.")

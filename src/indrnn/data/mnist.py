@@ -4,7 +4,6 @@ import functools
 import gzip
 import hashlib
 import math
-import os
 from importlib import metadata
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy as np
 from torch import Tensor, from_numpy
 
 from indrnn.data import TEST, TRAIN, VAL, Data, as_float, shuffled
-from indrnn.data.download import data_folder, verified
+from indrnn.data.download import data_folder, fetch_file, verified
 from indrnn.errors import UserError, positive
 
 SHA256 = {
@@ -126,27 +125,9 @@ def fetch() -> None:
         UserError: no mirror answers, or what came has the wrong checksum.
     """
     from torchvision.datasets import MNIST
-    from torchvision.datasets.utils import download_url
 
-    folder = data_folder() / "mnist"
     for name, sha256 in SHA256.items():
-        path = folder / name
-        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
-            print(f"{path}: complete")
-            continue
-        part = path.with_name(f"{name}.{os.getpid()}.part")
-        for mirror in MNIST.mirrors:
-            try:
-                download_url(mirror + name, str(folder), part.name)
-                verified(part, sha256)
-                os.replace(part, path)
-                break
-            except (OSError, RuntimeError, UserError) as error:
-                reason = error
-            finally:
-                part.unlink(missing_ok=True)
-        else:
-            raise UserError(f"{name} could not be fetched ({reason}): put it into {folder} by hand.")
+        fetch_file(data_folder() / "mnist" / name, sha256, MNIST.mirrors)
 
 
 def _idx(name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,211 @@
+"""Streams of text for language models, P18 Section 5.3. Shapes: B columns, T time.
+
+A stream of n tokens is cut into B contiguous columns that are read side by side, T steps a batch; the first n mod B
+columns have one token more, so that every token is predicted exactly once in an epoch. The input of a step is the token
+before its target; before the first token of a text stands an end of line.
+
+A batch is (x, y, lengths, fresh): x and y (B, T) token numbers; lengths (B,) where the last step of the epoch is there
+in some columns only (y is -1 in the others), else None; fresh says that the state starts from zeros, which it does at
+the start of an epoch. Otherwise it is carried over from the batch before.
+"""
+
+import bisect
+from collections.abc import Iterator
+
+import numpy as np
+from torch import Tensor, from_numpy
+from torch.utils.data import DataLoader
+
+from indrnn.data import TEST, TRAIN, VAL, Data, corpus
+from indrnn.errors import UserError, positive
+
+Batch = tuple[Tensor, Tensor, Tensor | None, bool]
+PADDING = -1  # target of a step that is not there
+STRETCHES = 4  # of T steps, that batch-norm statistics see in a row: two with positions of their own, two without
+
+
+class Text(Data):
+    """A text as B columns with carried state.
+
+    Args:
+        seq_len: T, steps of one update.
+        batch_size: B, columns in training.
+        source: ``ptb``, ``kjv`` (the stand-in) or a folder with train.txt, valid.txt and test.txt.
+        level: ``char`` or ``word``.
+        offset: an epoch leaves out up to this many times T tokens at its start, drawn anew for each; 0 leaves out none.
+            The authors: 5 (Theano code, P18), 5 B (PyTorch code, P19).
+        vary_length: T of every update is drawn from N(T, 5), one time in twenty from N(T/2, 5), and kept within
+            [5, T + 10] (the authors' PyTorch code, after AWD-LSTM).
+        reset: the state starts from zeros in one of so many updates, by chance; 0 never within an epoch (PyTorch
+            code: 10).
+        eval_columns: columns of the validation and of the test split; each starts from a state of zeros.
+        input_size: width of the embedding.
+        output_size: tokens in the vocabulary, end of line included; checked against the text.
+    """
+
+    def __init__(
+        self,
+        seq_len: int,
+        batch_size: int,
+        seed: int,
+        source: str,
+        level: str,
+        input_size: int,
+        output_size: int,
+        offset: int = 0,
+        vary_length: bool = False,
+        reset: int = 0,
+        eval_columns: tuple[int, int] = (10, 1),
+    ):
+        super().__init__(seq_len, batch_size, seed, input_size, output_size)
+        if level not in ("char", "word"):
+            raise UserError(f"data.level must be char or word, not {level}.")
+        for name, value in (("offset", offset), ("reset", reset)):
+            if not isinstance(value, int) or value < 0:
+                raise UserError(f"data.{name} must be a whole number of at least 0, not {value!r}.")
+        if len(eval_columns) != 2:
+            raise UserError(f"data.eval_columns must name those of validation and test, not {list(eval_columns)}.")
+        for count in eval_columns:
+            positive(eval_columns=count)
+        self.source, self.level, self.offset, self.vary_length, self.reset = source, level, offset, vary_length, reset
+        self.eval_columns = {VAL: eval_columns[0], TEST: eval_columns[1]}
+        self.corpus: corpus.Corpus | None = None
+        self._firsts = [0]  # the number of the first update of every epoch so far
+        self._epoch: tuple[int, Epoch] | None = None  # the one last asked for
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read the text.
+
+        Raises:
+            UserError: as ``corpus.read``; or a split is too short for B columns of T steps.
+        """
+        if self.corpus is not None:
+            return
+        text = corpus.read(self.source, self.level, self.output_size)
+        tokens = len(text.splits[TRAIN]) - self.offset * self.seq_len
+        if tokens < self.batch_size * self.seq_len:
+            left = " after the random offset" if self.offset else ""
+            raise UserError(
+                f"{text.name}: {max(tokens, 0):,} tokens{left} do not make data.batch_size={self.batch_size} columns "
+                f"of data.seq_len={self.seq_len} steps: make one of them smaller."
+            )
+        for split, columns in self.eval_columns.items():
+            if len(text.splits[split]) < columns:
+                raise UserError(
+                    f"{text.name}: {corpus.SPLITS[split]} has {len(text.splits[split]):,} tokens, fewer than "
+                    f"data.eval_columns asks for ({columns}): make it smaller."
+                )
+        self.corpus = text
+
+    def train_batch(self, update: int) -> Batch:
+        while self._firsts[-1] <= update:
+            self._firsts.append(self._firsts[-1] + len(self.epoch(len(self._firsts) - 1)))
+        number = bisect.bisect_right(self._firsts, update) - 1
+        return self.epoch(number).batch(update - self._firsts[number])
+
+    def epoch(self, number: int) -> "Epoch":
+        """Epoch ``number`` (from 0): its offset, the lengths of its batches, its resets; a function of the seed."""
+        if self._epoch is None or self._epoch[0] != number:
+            rng = np.random.default_rng([TRAIN, self.seed, number])
+            tokens = self.corpus.splits[TRAIN]
+            start = int(rng.integers(self.offset * self.seq_len)) if self.offset else 0
+            steps = -(-(len(tokens) - start) // self.batch_size)
+            ends = self._ends(steps, rng)
+            fresh = rng.integers(self.reset, size=len(ends)) == 0 if self.reset else np.zeros(len(ends), bool)
+            fresh[0] = True
+            self._epoch = number, Epoch(tokens, start, self.batch_size, ends, fresh)
+        return self._epoch[1]
+
+    def _ends(self, steps: int, rng: np.random.Generator) -> np.ndarray:
+        """Where in a column the batches end."""
+        if not self.vary_length:
+            return closed(np.arange(self.seq_len, steps, self.seq_len), steps)
+        count = steps // 5 + 1  # more cannot be, as 5 is the least
+        means = np.where(rng.random(count) < 0.95, self.seq_len, self.seq_len / 2)
+        ends = np.cumsum(np.clip(rng.normal(means, 5).astype(int), 5, self.seq_len + 10))
+        return closed(ends, steps)
+
+    def eval_batches(self, split: int) -> list[Batch]:
+        """All of a split with carried state, about as many tokens a batch as in training."""
+        columns = self.eval_columns[split]
+        return self._all(split, columns, max(self.seq_len, self.seq_len * self.batch_size // columns))
+
+    def segments(self, split: int, steps: int) -> list[Batch]:
+        """All of a split with carried state, ``steps`` at a time."""
+        return self._all(split, self.eval_columns[split], steps)
+
+    def gradient_batches(self) -> list[Batch]:
+        """All of the training text in batches of T steps, the same in every call."""
+        return self._all(TRAIN, self.batch_size, self.seq_len)
+
+    def _all(self, split: int, columns: int, size: int) -> list[Batch]:
+        tokens = self.corpus.splits[split]
+        steps = -(-len(tokens) // columns)
+        ends = closed(np.arange(size, steps, size), steps)
+        epoch = Epoch(tokens, 0, columns, ends, np.arange(len(ends)) == 0)
+        return [epoch.batch(i) for i in range(len(ends))]
+
+    def calibration_batches(self, count: int) -> Iterator[tuple[Tensor, ...]]:
+        """``count`` stretches of T training tokens, four in a row, from places evenly spread over the text."""
+        tokens = self.corpus.splits[TRAIN]
+        steps = min(STRETCHES * self.seq_len, len(tokens) - 1)
+        starts = np.unique(np.linspace(0, len(tokens) - 1 - steps, max(1, count // STRETCHES)).astype(int))
+        groups = max(1, len(starts) // self.batch_size)
+        for some in np.array_split(starts, groups):
+            yield (from_numpy(tokens[some[:, None] + np.arange(steps)]),)
+
+    def __getitem__(self, update: int) -> Batch:
+        return self.train_batch(update)
+
+    def _fixed(self, split: int) -> DataLoader:
+        return DataLoader(self.eval_batches(split), batch_size=None)
+
+    def describe(self) -> dict:
+        if self.corpus is None:
+            return {"name": f"text {self.source} by {self.level}", "stand_in": False}
+        return {
+            "name": self.corpus.name,
+            "stand_in": self.corpus.stand_in or False,
+            "tokens": [len(split) for split in self.corpus.splits],
+            "counted": f"{'symbols' if self.level == 'char' else 'words'} and one end of line per line",
+            "vocabulary_sha256": self.corpus.digest,
+        }
+
+
+def closed(ends: np.ndarray, steps: int) -> np.ndarray:
+    """Ends of batches up to the last step, which no batch has to itself: some columns would have nothing in it."""
+    return np.append(ends[ends < steps - 1], steps)
+
+
+class Epoch:
+    """Some of a text as columns and batches.
+
+    Args:
+        tokens: (n,); what comes before ``start`` is left out, but the token just before it is the first input.
+        columns: B.
+        ends: the step of a column at which each batch ends.
+        fresh: whether each batch starts from a state of zeros.
+    """
+
+    def __init__(self, tokens: np.ndarray, start: int, columns: int, ends: np.ndarray, fresh: np.ndarray):
+        self.inputs = np.concatenate([tokens[start - 1 : start] if start else [0], tokens[start:]])
+        short, self.longer = divmod(len(tokens) - start, columns)
+        self.starts = short * np.arange(columns) + np.minimum(np.arange(columns), self.longer)
+        self.short, self.ends, self.fresh = short, ends, fresh
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def batch(self, number: int) -> Batch:
+        begin, end = self.ends[number - 1] if number else 0, self.ends[number]
+        at = self.starts[:, None] + np.arange(begin, end)
+        ragged = end > self.short
+        if ragged:  # the last step, which only the longer columns have
+            at[self.longer :, -1] -= 1
+        x, y = self.inputs[at], self.inputs[at + 1]
+        if not ragged:
+            return from_numpy(x), from_numpy(y), None, bool(self.fresh[number])
+        y[self.longer :, -1] = PADDING
+        lengths = np.full(len(at), end - begin)
+        lengths[self.longer :] -= 1
+        return from_numpy(x), from_numpy(y), from_numpy(lengths), bool(self.fresh[number])

@@ -1,0 +1,84 @@
+"""Dynamic evaluation: a model that goes on learning from the text it is tested on (Krause et al. 2018, as P19 uses it).
+
+    θ ← θ - η g / (r + ε) + λ d ⊙ (θ₀ - θ),   d = min(r / mean(r), 1 / λ)
+
+after every segment, with its gradient g, the trained weights θ₀ and r, the root of the mean square of every weight's
+gradient over training text. The loss of a segment is taken before the model learns from it.
+"""
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+from indrnn.data.text import Batch
+from indrnn.errors import UserError, positive
+
+
+class Dynamic:
+    """Dynamic evaluation with RMS-scaled steps and decay towards the trained weights.
+
+    Args:
+        learning_rate: η; 0 is static evaluation.
+        decay: λ.
+        epsilon: ε.
+        segment: steps between two updates.
+    """
+
+    def __init__(self, learning_rate: float, decay: float, epsilon: float, segment: int):
+        positive(segment=segment)
+        for name, value in (("learning_rate", learning_rate), ("decay", decay)):
+            if value < 0:
+                raise UserError(f"dynamic.{name} must not be negative, but is {value}.")
+        if not epsilon > 0:
+            raise UserError(f"dynamic.epsilon must be above 0, not {epsilon}.")
+        self.learning_rate, self.decay, self.epsilon, self.segment = learning_rate, decay, epsilon, segment
+
+    def evaluate(
+        self,
+        network: nn.Module,
+        measure: Callable[[Batch], tuple[Tensor, Tensor]],
+        training: Iterable[Batch],
+        test: Iterable[Batch],
+    ) -> float:
+        """Mean nll of ``test`` in nats per token; the weights are afterwards what they were.
+
+        Args:
+            network: in evaluation mode; has ``constrain_``.
+            measure: mean nll and number of tokens of a batch; carries the state.
+            training: batches whose gradients give r.
+            test: batches of ``segment`` steps.
+        """
+        weights = [p for p in network.parameters() if p.requires_grad]
+        trained = [p.detach().clone() for p in weights]
+        with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):  # cuDNN's RNNs: no backward in evaluation
+            roots = self._roots(weights, measure, training)
+            mean = sum(r.sum() for r in roots) / sum(r.numel() for r in roots)
+            pulls = [(self.decay * r / mean).clamp_(max=1.0) for r in roots]  # λ d
+            total = count = 0.0
+            try:
+                for batch in test:
+                    nll, tokens = measure(batch)
+                    gradients = torch.autograd.grad(nll, weights, materialize_grads=True)
+                    total, count = total + nll.detach().double() * tokens, count + tokens
+                    with torch.no_grad():
+                        for p, p0, g, r, pull in zip(weights, trained, gradients, roots, pulls, strict=True):
+                            p += pull * (p0 - p) - self.learning_rate * g / (r + self.epsilon)
+                        network.constrain_()
+            finally:
+                with torch.no_grad():
+                    for p, p0 in zip(weights, trained, strict=True):
+                        p.copy_(p0)
+        return (total / count).item()
+
+    def _roots(
+        self, weights: list[Tensor], measure: Callable[[Batch], tuple[Tensor, Tensor]], training: Iterable[Batch]
+    ) -> list[Tensor]:
+        """r of every weight."""
+        squares, count = [torch.zeros_like(p) for p in weights], 0
+        for batch in training:
+            gradients = torch.autograd.grad(measure(batch)[0], weights, materialize_grads=True)
+            for square, g in zip(squares, gradients, strict=True):
+                square.addcmul_(g, g)
+            count += 1
+        return [(square / count).sqrt_() for square in squares]
