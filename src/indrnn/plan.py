@@ -110,6 +110,7 @@ def cell_overrides(table: Table, profile: str, row: str, column: str) -> list[li
     experiment = the_column.experiment if profile == "paper" else f"{profile}/{the_column.experiment}"
     base = [f"experiment={experiment}", *the_row.overrides, *the_column.overrides]
     base += [*the_row.column_overrides.get(column, []), *table.profile_overrides.get(profile, [])]
+    base += the_row.profile_overrides.get(profile, [])
     base = list({override.partition("=")[0]: override for override in base}.values())
     candidates = the_row.candidates if profile in table.candidates_at else []
     return [[*base, *candidate] for candidate in candidates or [[]]]
@@ -130,7 +131,7 @@ def _runs(
         )
         yield Run(
             table=table.name,
-            metric=f"test/{table.metric}",
+            metric=f"test/{row.metric or table.metric}",
             row=row.label,
             column=column.label,
             seed=seed,

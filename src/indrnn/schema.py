@@ -40,7 +40,8 @@ class Row:
     Without ``profiles`` its numbers are cited; with ``profiles`` but without ``overrides`` its model is not built
     yet. ``reasons`` say per column why there is no run. ``paper`` holds the published value per column: a number;
     words, where the paper prints a curve; "-", where it prints none. ``candidates`` are lists of overrides of which
-    validation takes the best, at the table's ``candidates_at`` profiles.
+    validation takes the best, at the table's ``candidates_at`` profiles. ``profile_overrides`` change the budget of this
+    row. ``metric``, if given, is read from the records instead of the table's.
     """
 
     label: str
@@ -50,6 +51,8 @@ class Row:
     column_overrides: dict[str, list[str]] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     candidates: list[list[str]] = field(default_factory=list)
+    profile_overrides: dict[str, list[str]] = field(default_factory=dict)
+    metric: str = ""
     paper: dict[str, int | float | str] = field(default_factory=dict)
     paper_parameters: str = ""
 
@@ -161,7 +164,7 @@ def _problems(table: Table) -> Iterator[str]:
         yield from strangers(column.profiles, PROFILES, f"column {key}")
         yield from strangers(column.rows or [], table.rows, f"column {key}")
     for key, row in table.rows.items():
-        yield from strangers(row.profiles, PROFILES, f"row {key}")
+        yield from strangers([*row.profiles, *row.profile_overrides], PROFILES, f"row {key}")
         yield from strangers([*row.paper, *row.column_overrides, *row.reasons], table.columns, f"row {key}")
         for column, value in row.paper.items():
             if not isinstance(value, str) and table.columns[column].tolerance is None:

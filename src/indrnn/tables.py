@@ -139,7 +139,7 @@ def result(table: Table, profile: str, cell: plan.Cell, found: dict[str, Record 
             missing = Sample((), len(cell.runs), verdict.pending(every))
             return Result(row, column, cell.column, cell.runs, every, missing, missing.reason)
         chosen = f"best of {len(candidates)} on validation: {', '.join(row.candidates[best])}"
-    ours = verdict.sample(entries[best], f"test/{table.metric}")
+    ours = verdict.sample(entries[best], f"test/{row.metric or table.metric}")
     judged = profile in table.judged
     words = ours.reason or f"not judged at {profile}"
     if judged:
