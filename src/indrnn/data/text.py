@@ -148,7 +148,7 @@ class Text(Data):
     def calibration_batches(self, count: int) -> Iterator[tuple[Tensor, ...]]:
         """``count`` stretches of T training tokens, four in a row, from places evenly spread over the text."""
         tokens = self.corpus.splits[TRAIN]
-        steps = min(STRETCHES * self.seq_len, len(tokens) - 1)
+        steps = min(STRETCHES * self.seq_len, max(1, (len(tokens) - 1) // 2))  # of a short text still several stretches
         starts = np.unique(np.linspace(0, len(tokens) - 1 - steps, max(1, count // STRETCHES)).astype(int))
         groups = max(1, len(starts) // self.batch_size)
         for some in np.array_split(starts, groups):
