@@ -14,6 +14,12 @@ from indrnn.norm_dropout import FrameBatchNorm
 T, B, N = 7, 4, 3
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """As in a run; two threads on a busy machine wait for each other."""
+    torch.set_num_threads(1)
+
+
 def norm(positions: int = 5) -> FrameBatchNorm:
     """With a scale, shift and statistics that are not those it starts with."""
     made = FrameBatchNorm(N, positions).double()
