@@ -173,8 +173,9 @@ def test_a_text_that_repeats_itself_is_learned(tmp_path):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"learning_rate": -1e-3}, "dynamic.learning_rate must not be negative, but is -0.001"),
-        ({"decay": -1.0}, "dynamic.decay must not be negative, but is -1.0"),
+        ({"learning_rate": -1e-3}, "dynamic.learning_rate must be at least 0, not -0.001"),
+        ({"learning_rate": float("nan")}, "dynamic.learning_rate must be at least 0, not nan"),
+        ({"decay": -1.0}, "dynamic.decay must be at least 0, not -1.0"),
         ({"epsilon": 0.0}, "dynamic.epsilon must be above 0, not 0.0"),
         ({"epsilon": float("nan")}, "dynamic.epsilon must be above 0, not nan"),
         ({"segment": 0}, "segment must be a whole number of at least 1, not 0"),
