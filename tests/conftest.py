@@ -37,9 +37,19 @@ def config(tmp_path):
 @pytest.fixture
 def real_data() -> Path:
     """The folder of the complete data sets; the test skips where there is none."""
+    return folder_with("mnist")
+
+
+@pytest.fixture
+def real_ptb() -> Path:
+    """The same, with the complete Penn Treebank in it."""
+    return folder_with("ptb")
+
+
+def folder_with(name: str) -> Path:
     from indrnn.data.download import data_folder
 
     for folder in (data_folder(), record.ROOT.parent / "shared" / "data"):
-        if (folder / "mnist").is_dir():
+        if (folder / name).is_dir():
             return folder
-    pytest.skip("no complete MNIST: set INDRNN_DATA or run `make data`")
+    pytest.skip(f"no complete {name}: set INDRNN_DATA or run `make data`")

@@ -106,7 +106,8 @@ class DenseIndRNN(Network):
         for layers, transition in zip(self.blocks, self.transitions, strict=True):
             parts = [x]
             for _ in range(layers):
-                new, *ends = self.part(self._layer, next(numbers), parts, next(states), next(states), lengths)
+                inputs = tuple(parts)  # what save_memory reads again: the list grows
+                new, *ends = self.part(self._layer, next(numbers), inputs, next(states), next(states), lengths)
                 parts.append(new)
                 last += ends
             x, end = self.part(transition, torch.cat(parts, dim=2), next(states), lengths)
@@ -114,7 +115,7 @@ class DenseIndRNN(Network):
         return x, last
 
     def _layer(
-        self, number: int, parts: list[Tensor], first: Any, second: Any, lengths: Tensor | None
+        self, number: int, parts: tuple[Tensor, ...], first: Any, second: Any, lengths: Tensor | None
     ) -> tuple[Tensor, Any, Any]:
         """Dense layer ``number`` of all, on what its block has so far; ``first`` and ``second`` are states."""
         h, first = self.bottlenecks[number](torch.cat(parts, dim=2), first, lengths)

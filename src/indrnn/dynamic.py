@@ -28,8 +28,8 @@ class Dynamic:
     def __init__(self, learning_rate: float, decay: float, epsilon: float, segment: int):
         positive(segment=segment)
         for name, value in (("learning_rate", learning_rate), ("decay", decay)):
-            if value < 0:
-                raise UserError(f"dynamic.{name} must not be negative, but is {value}.")
+            if not value >= 0:
+                raise UserError(f"dynamic.{name} must be at least 0, not {value}.")
         if not epsilon > 0:
             raise UserError(f"dynamic.epsilon must be above 0, not {epsilon}.")
         self.learning_rate, self.decay, self.epsilon, self.segment = learning_rate, decay, epsilon, segment

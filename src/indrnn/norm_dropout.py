@@ -66,19 +66,23 @@ class FrameBatchNorm(nn.BatchNorm1d):
         if x.shape[1] < 2:
             raise UserError("Frame-wise batch norm takes statistics over the columns: data.batch_size must be above 1.")
         if valid is not None:
-            return self._masked(x, valid)
+            return self._masked(x, valid, start)
         y, mean, var = _FrameNorm.apply(x, self.weight, self.bias, self.eps)
         if self.momentum is None:
             self.track_(mean, var * (x.shape[1] / max(1, x.shape[1] - 1)), start)
         return y
 
-    def _masked(self, x: Tensor, valid: Tensor) -> Tensor:
+    def _masked(self, x: Tensor, valid: Tensor, start: int) -> Tensor:
         """For the few batches whose columns end at different steps."""
-        there, count = valid[..., None], valid.sum(1).clamp(min=1)[:, None, None]
-        mean = torch.where(there, x, 0.0).sum(1, keepdim=True) / count
-        from_mean = torch.where(there, x - mean, 0.0)
-        var = from_mean.square().sum(1, keepdim=True) / count
-        return from_mean * torch.rsqrt(var + self.eps) * self.weight + self.bias
+        x = in_float32(x)
+        there, count = valid[..., None], valid.sum(1).clamp(min=1)[:, None]
+        mean = torch.where(there, x, 0.0).sum(1) / count
+        from_mean = torch.where(there, x - mean[:, None], 0.0)
+        var = from_mean.square().sum(1) / count
+        if self.momentum is None:
+            steps = int((valid.sum(1) > 1).cumprod(0).sum())  # a column alone has no variance
+            self.track_(mean[:steps], (var * (count / (count - 1)))[:steps], start)
+        return from_mean * torch.rsqrt(var + self.eps)[:, None] * self.weight + self.bias
 
     @torch.no_grad()
     def track_(self, mean: Tensor, var: Tensor, start: int) -> None:
@@ -101,12 +105,17 @@ def sequence_norm(num_features: int, positions: int | None) -> nn.BatchNorm1d:
     return SequenceBatchNorm(num_features) if positions is None else FrameBatchNorm(num_features, positions)
 
 
+def in_float32(x: Tensor) -> Tensor:
+    """Statistics of what autocast made narrow are taken in float32."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
 class _FrameNorm(torch.autograd.Function):
     """y = γ (x - mean) / sqrt(var + ε) + β with mean and var (T, N) over B; under autocast in float32."""
 
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-        a = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+        a = in_float32(x)
         mean = a.mean(1)
         from_mean = a - mean[:, None]
         var = from_mean.square().mean(1)  # torch.var_mean takes four times as long on a CPU

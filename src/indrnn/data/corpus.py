@@ -104,7 +104,8 @@ def words(path: Path, content: bytes) -> Lines:
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text (byte {error.start}): save it as UTF-8.") from None
+        number = content[: error.start].count(b"\n") + 1
+        raise UserError(f"{path}: line {number} is not UTF-8 text: save the file as UTF-8.") from None
     if "\r" in text:
         number = text[: text.index("\r")].count("\n") + 1
         raise UserError(f"{path}: line {number} ends in CR LF: save the file with LF line ends.")
@@ -123,17 +124,22 @@ def by_words(files: list[Path], lines: list[Lines]) -> tuple[tuple[str, ...], tu
         try:
             splits.append(np.array([number[word] for line in split for word in (*line, EOL)], np.int64))
         except KeyError as error:
-            raise _stranger(path, split, error.args[0], files[0]) from None
+            word = error.args[0]
+            number = next(i for i, line in enumerate(split, 1) if word in line)
+            raise _stranger(path, number, word, files[0]) from None
     return vocabulary, tuple(splits)
 
 
 def by_characters(files: list[Path], lines: list[Lines]) -> tuple[tuple[str, ...], tuple[np.ndarray, ...]]:
     codes = [np.frombuffer(symbols(split).encode("utf-32-le"), np.uint32) for split in lines]
-    known = np.unique(codes[0])  # sorted, and the end of line comes before every symbol
-    for path, split, code in zip(files, lines, codes, strict=True):
+    known = np.unique(codes[0])
+    for path, code in zip(files, codes, strict=True):
         for strange in np.setdiff1d(code, known):
-            raise _stranger(path, split, chr(strange), files[0])
-    return tuple(map(chr, known)), tuple(np.searchsorted(known, code).astype(np.int64) for code in codes)
+            number = int((code[: np.argmax(code == strange)] == ord(EOL)).sum()) + 1
+            raise _stranger(path, number, chr(strange), files[0])
+    order = np.argsort(known != ord(EOL), kind="stable")  # the end of line first: control characters sort before it
+    number = np.argsort(order)
+    return tuple(map(chr, known[order])), tuple(number[np.searchsorted(known, code)] for code in codes)
 
 
 def symbols(lines: Lines) -> str:
@@ -141,8 +147,7 @@ def symbols(lines: Lines) -> str:
     return "".join("_".join(line) + EOL for line in lines)
 
 
-def _stranger(path: Path, lines: Lines, token: str, train: Path) -> UserError:
-    number = next(i for i, line in enumerate(lines, 1) if token in line or token in "_".join(line))
+def _stranger(path: Path, number: int, token: str, train: Path) -> UserError:
     return UserError(
         f"{path}: line {number} has {token!r}, which {train.name} never has: replace it (words: by {UNKNOWN})."
     )
