@@ -87,11 +87,11 @@ depth: setup ## networks of 1 to 21 layers on permuted MNIST, a table of its own
 sensitivity: setup ## six learning rates on the adding problem, a table of its own (an hour)
 	$(REPRODUCE) $(CHOICE) --table sensitivity_adding $(WHERE)
 
-ptb-char: ## Penn Treebank, characters: Table 2 (later)
-	@$(call later,ptb-char (Penn Treebank by characters: Table 2),issue 4)
+ptb-char: setup ## Penn Treebank by characters: Table 2
+	$(REPRODUCE) $(CHOICE) --table table2_ptb_char $(WHERE)
 
-ptb-word: ## Penn Treebank, words: Table 3 (later)
-	@$(call later,ptb-word (Penn Treebank by words: Table 3),issue 4)
+ptb-word: setup ## Penn Treebank by words: Table 3
+	$(REPRODUCE) $(CHOICE) --table table3_ptb_word $(WHERE)
 
 ntu: ## skeleton action recognition, NTU RGB+D: Table 4 (later)
 	@$(call later,ntu (skeleton action recognition: Table 4),issue 5)
@@ -99,7 +99,7 @@ ntu: ## skeleton action recognition, NTU RGB+D: Table 4 (later)
 bench: setup ## speed of the recurrence, the layer and a whole update on one CPU core, into results/benchmarks
 	$(BENCH)
 
-later = echo "make $(1) is not part of this version yet: $(2) brings it; make adding, mnist and pmnist work." >&2; exit 1
+later = echo "make $(1) is not part of this version yet: $(2) brings it; make adding, mnist, pmnist, ptb-char and ptb-word work." >&2; exit 1
 
 smoke: setup ## the cells of all tables at quick sizes with 2 updates, into a temporary folder
 	$(REPRODUCE) --smoke --launcher '$(LAUNCHER)' --jobs '$(JOBS)'

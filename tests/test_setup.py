@@ -15,9 +15,9 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 HERE = "{}.{}".format(*sys.version_info)
 MAKE = shutil.which("make") or pytest.skip("make is not installed", allow_module_level=True)
-LATER = ["ptb-char", "ptb-word", "ntu"]
+LATER = ["ntu"]
 TARGETS = ["setup", "test", "test-slow", "lint", "data", "plan", "reproduce-table", "publish"]
-TARGETS += ["milestones", "tables", "adding", "mnist", "pmnist", "depth", "sensitivity", *LATER]
+TARGETS += ["milestones", "tables", "adding", "mnist", "pmnist", "depth", "sensitivity", "ptb-char", "ptb-word", *LATER]
 TARGETS += ["bench", "smoke", "clean", "lock", "wandb-sync"]
 
 

@@ -61,6 +61,27 @@ def test_validation_chooses_among_candidates(tmp_path):
     assert not cell(report, "lstm", "smnist").ours.values
 
 
+def test_a_row_may_read_another_metric_of_the_same_runs(tmp_path):
+    """Dynamic evaluation is a second test of networks that are trained once."""
+    for run in make(tmp_path, "table3_ptb_word", "paper", lambda run: 60.0 + run.seed):
+        if run.row == "dense-IndRNN":
+            entry = record_of(run, 56.0 + run.seed)
+            entry["metrics"]["test/dynamic_ppl"] = 49.97 + run.seed
+            record.write(tmp_path / run.signature, entry, [])
+    report = tables.report("table3_ptb_word", "paper", tmp_path)
+    static, dynamic = (cell(report, row, "test") for row in ("dense_indrnn", "dense_indrnn_dynamic"))
+    assert static.runs[0].signature == dynamic.runs[0].signature
+    assert (static.ours.mean, dynamic.ours.mean) == (57.0, pytest.approx(50.97))
+    assert static.verdict == dynamic.verdict == "reproduced"
+    assert report.planned == len({run.signature for run in plan.runs(["table3_ptb_word"], "paper")})
+
+
+def test_a_row_may_have_a_budget_of_its_own():
+    cells = {x.row: x for x in plan.plan(schema.load_table("table2_ptb_char"), "fast", seeds=[0])}
+    updates = {row: cells[row].runs[0].config["trainer"]["max_updates"] for row in ("indrnn_6", "indrnn_6_150")}
+    assert updates["indrnn_6_150"] < updates["indrnn_6"]
+
+
 def test_failures_stand_in_their_cells(tmp_path):
     runs = {(run.row, run.column, run.seed): run for run in make(tmp_path, "figure2_adding", "quick")}
     diverged, damaged, misplaced = (runs[row, "T = 100", 1] for row in ("LSTM", "IRNN", "RNN-tanh"))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from indrnn import record
 from indrnn.errors import UserError
@@ -40,8 +41,8 @@ class Row:
     Without ``profiles`` its numbers are cited; with ``profiles`` but without ``overrides`` its model is not built
     yet. ``reasons`` say per column why there is no run. ``paper`` holds the published value per column: a number;
     words, where the paper prints a curve; "-", where it prints none. ``candidates`` are lists of overrides of which
-    validation takes the best, at the table's ``candidates_at`` profiles. ``profile_overrides`` change the budget of this
-    row. ``metric``, if given, is read from the records instead of the table's.
+    validation takes the best, at the table's ``candidates_at`` profiles. ``profile_overrides`` change the row's
+    budget. ``metric``, if given, is read from the records instead of the table's.
     """
 
     label: str
@@ -139,7 +140,7 @@ def load_table(name: str) -> Table:
     path = CONF / "table" / f"{name}.yaml"
     try:
         table = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Table), OmegaConf.load(path)))
-    except (OmegaConfBaseException, ValueError) as error:
+    except (OmegaConfBaseException, ValueError, YAMLError) as error:
         raise UserError(f"{path}: {str(error).splitlines()[0]}.") from None
     table.name = name
     for problem in _problems(table):
