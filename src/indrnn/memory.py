@@ -118,6 +118,7 @@ class Live(TorchDispatchMode):
 
     def __init__(self, network: torch.nn.Module):
         super().__init__()
+        self.network = network  # alive, so that no other storage takes the address of one of its own
         self.own, self.alive = storages_of(network), {}
         self.now = self.peak = 0
 
