@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from indrnn import memory, plan
+from indrnn.errors import UserError
 
 T, B, N, V = 6, 4, 8, 5
 TINY = ("experiment=ptb_char", "recipe.hidden_size=8", "data.output_size=5", f"data.seq_len={T}")
@@ -74,3 +75,9 @@ def test_a_real_update_tells_what_its_process_had(capsys, monkeypatch):
     assert memory.main() == 0
     torch.set_num_threads(threads)
     assert int(capsys.readouterr().out) > 10**7
+
+
+def test_an_update_that_fails_is_one_sentence(monkeypatch):
+    monkeypatch.setattr(memory.sys, "executable", "false")  # a program that fails and says nothing
+    with pytest.raises(UserError, match="could not be made: no output"):
+        memory.resident(["experiment=ptb_char"])

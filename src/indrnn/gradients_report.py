@@ -54,14 +54,9 @@ def markdown(runs: dict[str, list[Trained]], about: dict[str, Any]) -> str:
     ]
     lines += ["", "## Loss", ""]
     lines += render.aligned(["model", "parameters", *(f"update {mark}" for mark in marks)], rows)
-    lines += ["", "## Gradient norms: first layer by last layer; largest of all layers by smallest", ""]
-    heads = ["model", *(f"first / last, update {mark}" for mark in marks)]
-    heads += [f"largest / smallest, update {mark}" for mark in marks]
-    rows = [
-        [model, *(f"{geometric([run.ratio(mark) for run in found]):.2g}" for mark in marks)]
-        + [f"{geometric([run.spread(mark) for run in found]):.2g}" for mark in marks]
-        for model, found in runs.items()
-    ]
+    lines += ["", "## Gradient norms: first layer by last layer (largest of all layers by smallest)", ""]
+    rows = [[model, *(evenness(found, mark) for mark in marks)] for model, found in runs.items()]
+    heads = ["model", *(f"update {mark}" for mark in marks)]
     lines += [*render.aligned(heads, rows), "", "## Claims", ""]
     verdicts = {
         claim: {model: gradients.judge(claim, found) for model, found in runs.items()} for claim in gradients.CLAIMS
@@ -80,6 +75,12 @@ def markdown(runs: dict[str, list[Trained]], about: dict[str, Any]) -> str:
         [f"Commit: {code}.", f"Versions: {versions}.", f"Device: {about['device']}.", f"Command: `{about['command']}`"]
     )
     return "\n".join([*lines, "", "![Losses and gradient norms](ptb_char.png)"]) + "\n"
+
+
+def evenness(runs: list[Trained], mark: int) -> str:
+    """Gradient norm of the first layer by that of the last, and the largest by the smallest."""
+    ratio, spread = (geometric([of(run, mark) for run in runs]) for of in (Trained.ratio, Trained.spread))
+    return f"{ratio:.2g} ({spread:.2g})"
 
 
 def plus_minus(values: list[float]) -> str:

@@ -36,7 +36,7 @@ CHECKED = "residual, 21 layers x 2000"  # the network that a real update is made
 CHECKED_COLUMNS = (2, 6)
 STATE_BYTES = 16  # of a parameter: itself, its gradient, Adam's two averages
 GIB = 2**30
-CARDS = {"Tesla P100": 16 * GIB, "GTX 1080 Ti": 11 * GIB}  # memory of the larger cards of 2018
+CARDS = {"P100": 16 * GIB, "1080 Ti": 11 * GIB}  # of 2018: NVIDIA's Tesla and GeForce
 
 
 def rows() -> list[dict[str, Any]]:
@@ -196,7 +196,7 @@ def main() -> int:
 
 
 def markdown(counted: list[dict[str, Any]], checked: list[dict[str, Any]]) -> list[str]:
-    heads = ["network", "T", "save_memory", "bytes kept per token", "at the peak", "GiB in all"]
+    heads = ["network", "T", "save_memory", "kept", "at the peak", "GiB in all"]
     heads += [f"{card}, {size // GIB} GiB" for card, size in CARDS.items()]
     cells = [
         [x["network"], str(x["T"]), yes(x["save_memory"]), f"{x['kept_per_token']:,.0f}"]
@@ -207,10 +207,12 @@ def markdown(counted: list[dict[str, Any]], checked: list[dict[str, Any]]) -> li
     lines = ["", f"## Memory of an update of a language model, B = {counted[0]['B']}", ""]
     lines += render.bullets(
         [
-            "Counted over the tensors of an update on torch's meta device, float32. Kept: for the backward pass. At "
-            "the peak: everything alive at once, the insides of the part that is computed anew and the gradients of "
-            f"activations included. In all: the peak and {STATE_BYTES} bytes a parameter (itself, gradient, Adam).",
-            "Cards of 2018, whose driver takes some of their memory. The paper had to cut 21 layers to 11 at T = 150.",
+            "Counted over the tensors of an update on torch's meta device, float32. Kept: bytes per token for the "
+            "backward pass. At the peak: bytes per token of everything alive at once, the insides of the part that is "
+            f"computed anew and gradients of activations included. In all: the peak and {STATE_BYTES} bytes a "
+            "parameter (itself, gradient, Adam).",
+            "Cards of 2018 (Tesla P100, GeForce GTX 1080 Ti), whose driver takes some of their memory. The paper had "
+            "to cut 21 layers to 11 at T = 150.",
         ]
     )
     lines += ["", *render.aligned(heads, cells)]
