@@ -127,6 +127,12 @@ def train(model: str, seed: int) -> Trained:
     return Trained(model, seed, signature, parameters, losses, norms, entropy(targets))
 
 
+def clipped(model: str) -> str:
+    """How gradients of weights are clipped: conf/tuned has another way for torch's networks."""
+    trainer = plan.build([*COMMON, *MODELS[model]]).trainer
+    return f"{model} by {trainer.clip_by} at {trainer.clip:g}"
+
+
 def layers(network: nn.Module) -> list[nn.Module]:
     """The recurrent layers, the first one first."""
     return [module for module in network.modules() if isinstance(module, IndRNNUnit | nn.LSTM)]

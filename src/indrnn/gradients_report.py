@@ -23,6 +23,7 @@ def publish(out: Path) -> str:
     runs = {model: [gradients.train(model, seed) for seed in gradients.SEEDS] for model in gradients.MODELS}
     about = {"command": "make gradients", "device": device_name("cpu"), **record.code(), "overrides": gradients.COMMON}
     about |= {"models": gradients.MODELS, "marks": gradients.MARKS}
+    about |= {"clipped": [gradients.clipped(model) for model in gradients.MODELS]}
     found = about | {"runs": [asdict(run) for some in runs.values() for run in some]}
     text = markdown(runs, about)
     record.write_whole(out / "ptb_char.json", json.dumps(found, indent=1) + "\n")
@@ -39,7 +40,8 @@ def markdown(runs: dict[str, list[Trained]], about: dict[str, Any]) -> str:
     lines += render.bullets(
         [
             "Stand-in data: an English text (kjv), not Penn Treebank. The paper's networks made small: "
-            f"{' '.join(about['overrides'])}. Our recipe, one for all.",
+            f"{' '.join(about['overrides'])}. Our recipe, one for all but for the clipping "
+            f"of gradients of weights: {', '.join(about['clipped'])}.",
             f"Loss in bpc: before update 1, else the mean of {gradients.LAST} updates up to the one named; mean ± "
             f"sample standard deviation ({len(some)} seeds).",
             "Tokens' frequencies: the loss of who knows how often each token is a target in these batches, and no "

@@ -218,8 +218,8 @@ def markdown(counted: list[dict[str, Any]], checked: list[dict[str, Any]]) -> li
     lines += ["", *render.aligned(heads, cells)]
     if checked:
         x = checked[0]
-        lines += ["", f"Peak resident memory of a process that makes one update ({x['network']}, T = {x['T']}), "
-                  f"B = {x['B'][1]} less B = {x['B'][0]}, by token:", ""]  # fmt: skip
+        lines += ["", f"Peak resident memory of a process that makes one update ({x['network']}, T = {x['T']}):"]
+        lines += [f"bytes that each further token takes, from B = {x['B'][0]} to B = {x['B'][1]}.", ""]
         lines += render.aligned(
             ["save_memory", "counted", "measured", "measured / counted"],
             [
