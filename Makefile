@@ -15,6 +15,7 @@ CHOICE = --profile '$(PROFILE)' --launcher '$(LAUNCHER)' --jobs '$(JOBS)' $(if $
 WHERE = $(if $(MACHINE),machine=$(MACHINE))
 PUBLISH = .venv/bin/python scripts/publish.py
 BENCH = .venv/bin/python scripts/bench.py
+GRADIENTS = .venv/bin/python scripts/gradients.py
 GET_DATA = .venv/bin/python scripts/get_data.py
 TEST = .venv/bin/python -m pytest
 LINT = .venv/bin/ruff check . && .venv/bin/ruff format --check .
@@ -27,7 +28,7 @@ SETUP = scripts/setup.py --extras '$(EXTRAS)' $(if $(PYTHON),--this-python) \
 	$(if $(filter setup,$(MAKECMDGOALS)),,--quiet)
 
 .PHONY: help setup test test-slow lint data plan reproduce-table publish milestones tables adding mnist \
-	pmnist depth sensitivity ptb-char ptb-word ntu bench smoke clean lock wandb-sync
+	pmnist depth sensitivity ptb-char ptb-word ntu bench gradients smoke clean lock wandb-sync
 .NOTPARALLEL:
 
 help:
@@ -96,8 +97,11 @@ ptb-word: setup ## Penn Treebank by words: Table 3
 ntu: ## skeleton action recognition, NTU RGB+D: Table 4 (later)
 	@$(call later,ntu (skeleton action recognition: Table 4),issue 5)
 
-bench: setup ## speed of the recurrence, the layer and a whole update on one CPU core, into results/benchmarks
+bench: setup ## speed and memory of layers and updates on one CPU core, into results/benchmarks
 	$(BENCH)
+
+gradients: setup ## do networks of 21 layers train, and their gradients per layer, into results/gradients (2 minutes)
+	$(GRADIENTS)
 
 later = echo "make $(1) is not part of this version yet: $(2) brings it; make adding, mnist, pmnist, ptb-char and ptb-word work." >&2; exit 1
 

@@ -1,4 +1,4 @@
-"""Measure the speed on one CPU core and write results/benchmarks/cpu.md and cpu.json."""
+"""Measure speed and memory on one CPU core and write results/benchmarks/cpu.md and cpu.json."""
 
 import argparse
 import json
@@ -11,7 +11,8 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as train does, before torc
 
 import torch  # noqa: E402
 
-from indrnn import bench, record, render  # noqa: E402
+from indrnn import bench, bench_language, memory, record, render  # noqa: E402
+from indrnn.errors import UserError  # noqa: E402
 from indrnn.sitting import device_name, keep_pages  # noqa: E402
 
 
@@ -26,39 +27,47 @@ def main() -> int:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     torch.manual_seed(0)
-    found = {
-        "device": device_name("cpu"),
-        "threads": 1,
-        "rounds": args.rounds,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        **record.code(),
-        "recurrence": bench.recurrences(args.rounds),
-        "layer": bench.layer_steps(args.rounds),
-        "update": bench.update(args.rounds),
-        "networks": bench.networks(max(3, args.rounds // 3)),
-    }
-    text = markdown(found)
     try:
+        found = measure(args.rounds)
+        text = markdown(found)
         record.write_whole(args.out / "cpu.json", json.dumps(found, indent=1) + "\n")
         record.write_whole(args.out / "cpu.md", text)
-    except OSError as error:
+    except (UserError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     print(text)
     return 0
 
 
+def measure(rounds: int) -> dict:
+    return {
+        "device": device_name("cpu"),
+        "threads": 1,
+        "rounds": rounds,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        **record.code(),
+        "recurrence": bench.recurrences(rounds),
+        "layer": bench.layer_steps(rounds),
+        "update": bench.update(rounds),
+        "networks": bench.networks(max(3, rounds // 3)),
+        "language": bench_language.times(max(1, rounds // 15)),
+        "memory": memory.rows(),
+        "memory_checks": memory.checks() if sys.platform == "linux" else [],  # elsewhere there is no /proc
+    }
+
+
 def markdown(found: dict) -> str:
     """What was measured as tables, each with the sentence that says how to read it."""
     versions = ", ".join(f"{name} {version}" for name, version in sorted(found["versions"].items()))
-    lines = ["# Speed on one CPU core", ""]
+    lines = ["# Speed and memory on one CPU core", ""]
     lines += render.bullets(
         [
             f"{found['device']}, one thread, one process; {versions}.",
             f"Commit {found['commit']} (source {found['source']}{', uncommitted changes' * found['dirty']}), "
             f"{found['date'][:10]}. Written by `make bench`.",
-            f"Times are minima of {found['rounds']} rounds (a third for networks and T = 5000) in which both sides of "
-            "a ratio take turns. For all: denormals flushed, freed memory kept, huge pages asked for, as in train.",
+            f"Times are minima of {found['rounds']} rounds (a third for networks and T = 5000, a fifteenth for the "
+            "language model) in which both sides of a ratio take turns. For all: denormals flushed, freed memory kept, "
+            "huge pages asked for, as in train.",
         ]
     )
     lines += ["", "## Recurrence, against a torch.add of as many arrays that allocates its output", ""]
@@ -82,6 +91,8 @@ def markdown(found: dict) -> str:
         ],
     )
     lines += ["", "In brackets: how many times the time of the first row."]
+    lines += bench_language.markdown(found["language"])
+    lines += memory.markdown(found["memory"], found["memory_checks"])
     return "\n".join(lines) + "\n"
 
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from indrnn import bench, record
+from indrnn import bench, bench_language, memory, record
 
 
 @pytest.fixture
@@ -19,6 +19,12 @@ def script(monkeypatch, tmp_path):
     monkeypatch.setattr(bench, "SHAPES", ((5, 2, 128),))
     monkeypatch.setattr(bench, "LENGTHS", (4, 6))
     monkeypatch.setattr(bench.update, "__defaults__", (6, 2))
+    small = ("recipe.hidden_size=8", "data.output_size=5", "data.batch_size=2")
+    monkeypatch.setattr(bench_language, "COMMON", (*bench_language.COMMON, *small))
+    monkeypatch.setattr(memory, "NETWORKS", {"tiny": ("experiment=ptb_char", "model=indrnn", *small)})
+    monkeypatch.setattr(memory, "CHECKED", "tiny")
+    monkeypatch.setattr(memory, "LENGTHS", (4, 6))
+    monkeypatch.setattr(memory, "resident", lambda overrides: 10**6 if "data.batch_size=2" in overrides[-1] else 10**7)
     monkeypatch.setattr(sys, "argv", ["bench.py", "--rounds", "1", "--out", str(tmp_path / "out")])
     return module
 
@@ -36,6 +42,13 @@ def test_writes_a_table_per_question_and_the_same_numbers_as_json(script, tmp_pa
         assert f"{x['ms']:.1f} ms ({x['ratio']:.1f})" in text or f"{x['ratio']:.2f}" in text
     assert sum(found["update"]["shares"].values()) == pytest.approx(100)
     assert found["update"]["shares"]["recurrence, batch norm, dropout: forward"] > 0
+    assert [x["what"] for x in found["language"]][::3] == ["IndRNN, 6 layers", "LSTM, 6 layers"]
+    for x in found["language"]:
+        assert x["us_per_token"] == pytest.approx(1e3 * x["ms"] / (x["T"] * x["B"]))
+    assert [(x["T"], x["save_memory"]) for x in found["memory"]] == [(4, False), (4, True), (6, False), (6, True)]
+    assert all(f"{x['peak_per_token']:,.0f}" in text for x in found["memory"])
+    if sys.platform == "linux":
+        assert [x["measured_per_token"] for x in found["memory_checks"]] == [9e6 / (6 * 4)] * 2
     assert max(map(len, text.splitlines())) <= 120
 
 

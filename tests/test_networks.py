@@ -120,6 +120,16 @@ def test_carried_state_equals_one_long_sequence(build):
     torch.testing.assert_close(torch.cat([first, second]), whole)
 
 
+@pytest.mark.parametrize("build", ALL.values(), ids=ALL)
+def test_save_memory_changes_no_number(build):
+    net, x, found = build(), torch.randn(T, B, M), []
+    for net.save_memory in (False, True):
+        torch.manual_seed(1)  # the same dropout
+        y, _ = net.train()(x)
+        found.append([y, *torch.autograd.grad(y.square().sum(), list(net.parameters()))])
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
 def test_baselines_start_as_published():
     irnn, lstm = networks.irnn(M, K, N, 1).cell, networks.lstm(M, K, N, 1).cell
     assert torch.equal(irnn.weight_hh_l0, torch.eye(N)) and not irnn.bias_ih_l0.any() and not irnn.bias_hh_l0.any()

@@ -24,8 +24,8 @@ def test_every_cell_has_runs_or_a_reason(name, profile):
     cells = plan.plan(table, profile)
     assert len(cells) == len(table.rows) * len(table.columns)
     assert all(bool(cell.runs) != bool(cell.reason) for cell in cells)
-    signatures = [run.signature for cell in cells for run in cell.runs]
-    assert len(set(signatures)) == len(signatures)
+    measured = [(run.signature, run.metric) for cell in cells for run in cell.runs]
+    assert len(set(measured)) == len(measured)
 
 
 def test_a_planned_run_is_the_run_of_its_command(config):
@@ -89,7 +89,7 @@ def test_a_smoke_test_trains_the_extremes_of_the_large_tables():
 
 
 def test_tables_of_their_own_are_planned_only_by_name():
-    assert schema.default_tables() == ["figure2_adding", "table1_mnist"]
+    assert schema.default_tables() == ["figure2_adding", "table1_mnist", "table2_ptb_char", "table3_ptb_word"]
     assert {run.table for run in plan.runs(None, "quick")} == set(schema.default_tables())
     assert {run.table for run in plan.runs(["sensitivity_adding"], "quick", seeds=[0])} == {"sensitivity_adding"}
     assert not plan.runs(["depth_pmnist", "sensitivity_adding"], "paper")

@@ -18,7 +18,7 @@ MAKE = shutil.which("make") or pytest.skip("make is not installed", allow_module
 LATER = ["ntu"]
 TARGETS = ["setup", "test", "test-slow", "lint", "data", "plan", "reproduce-table", "publish"]
 TARGETS += ["milestones", "tables", "adding", "mnist", "pmnist", "depth", "sensitivity", "ptb-char", "ptb-word", *LATER]
-TARGETS += ["bench", "smoke", "clean", "lock", "wandb-sync"]
+TARGETS += ["bench", "gradients", "smoke", "clean", "lock", "wandb-sync"]
 
 
 # The lists of packages

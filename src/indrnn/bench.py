@@ -33,15 +33,15 @@ PARTS = {  # how torch's profiler calls it begins: what it is
 }
 
 
-def best(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """The least time of every call, in ms: two rounds to warm up, then ``rounds`` in turn."""
+def best(calls: dict[str, Callable[[], Any]], rounds: int, warm_up: int = 2) -> dict[str, float]:
+    """The least time of every call, in ms: ``warm_up`` rounds that do not count, then ``rounds`` in turn."""
     times = dict.fromkeys(calls, float("inf"))
-    for i in range(rounds + 2):
+    for i in range(rounds + warm_up):
         for name, call in calls.items():
             began = time.perf_counter()
             call()
             ended = time.perf_counter()
-            if i >= 2:
+            if i >= warm_up:
                 times[name] = min(times[name], (ended - began) * 1e3)
     return times
 

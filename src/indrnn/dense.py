@@ -104,20 +104,25 @@ class DenseIndRNN(Network):
             last.append(end)
         numbers = iter(range(len(self.denses)))
         for layers, transition in zip(self.blocks, self.transitions, strict=True):
-            parts = [x]
+            parts = [x]  # one by one into each part of the network, which looks at them again in the backward pass
             for _ in range(layers):
-                inputs = tuple(parts)  # what save_memory reads again: the list grows
-                new, *ends = self.part(self._layer, next(numbers), inputs, next(states), next(states), lengths)
+                new, *ends = self.part(self._layer, next(numbers), next(states), next(states), lengths, *parts)
                 parts.append(new)
                 last += ends
-            x, end = self.part(transition, torch.cat(parts, dim=2), next(states), lengths)
+            x, end = self.part(self._transition, transition, next(states), lengths, *parts)
             last.append(end)
         return x, last
 
     def _layer(
-        self, number: int, parts: tuple[Tensor, ...], first: Any, second: Any, lengths: Tensor | None
+        self, number: int, first: Any, second: Any, lengths: Tensor | None, *parts: Tensor
     ) -> tuple[Tensor, Any, Any]:
         """Dense layer ``number`` of all, on what its block has so far; ``first`` and ``second`` are states."""
         h, first = self.bottlenecks[number](torch.cat(parts, dim=2), first, lengths)
         h, second = self.denses[number](h, second, lengths)
         return h, first, second
+
+    def _transition(
+        self, transition: nn.Module, state: Any, lengths: Tensor | None, *parts: Tensor
+    ) -> tuple[Tensor, Any]:
+        """The transition after a block, on all that the block has."""
+        return transition(torch.cat(parts, dim=2), state, lengths)

@@ -100,15 +100,15 @@ class IndRNNUnit(nn.Module):
                 x, W, b, u, h0, self.norm.weight, self.norm.bias, self.norm.eps, scale
             )
             self.norm.track_(*statistics, count=x.shape[0] * x.shape[1])
-            return y, h[-1]
+            return y, last_of(h)
         if self._alone_in_few_passes(x, W):
             h = normed.layer(x, W, b, u, h0)
-            return self.dropout(h), h[-1]
+            return self.dropout(h), last_of(h)
         z = x if W is None else F.linear(x, W, b)
         if self.batch_norm == "before":
             z = self._normed(z, None, start)
         h = recurrence(z, u, h0, activation=self.activation, backend=self.backend)
-        last = h[-1] if h.shape[0] else (torch.zeros_like(h.sum(0)) if h0 is None else h0)
+        last = last_of(h) if h.shape[0] else (torch.zeros_like(h.sum(0)) if h0 is None else h0)
         return self.dropout(self._normed(h, None, start) if self.batch_norm == "after" else h), last
 
     def _normed(self, x: Tensor, valid: Tensor | None, start: int) -> Tensor:
@@ -213,6 +213,11 @@ class IndRNNLayer(IndRNNUnit):
         if not isinstance(state, tuple) or len(state) != 2 or state[1].shape != shape:
             raise UserError(f"With kernel_size {self.kernel_size}, a state is (h, the last inputs of shape {shape}).")
         return state
+
+
+def last_of(h: Tensor) -> Tensor:
+    """The state after the last step as a tensor of its own: who carries a view on h keeps all steps in memory."""
+    return h[-1].clone()
 
 
 def init_weight_(weight: Tensor, init_std: float | None) -> None:

@@ -1,0 +1,24 @@
+"""Train networks of 21 layers for some updates and write losses and gradient norms into results/gradients."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from indrnn import gradients_report, record
+from indrnn.errors import UserError
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--out", type=Path, default=record.ROOT / "results" / "gradients", help="where the files go")
+    args = parser.parse_args()
+    try:
+        print(gradients_report.publish(args.out))
+    except (UserError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
