@@ -16,8 +16,8 @@ from torch import nn
 from indrnn import plan, record
 from indrnn.data import TEST, TRAIN, VAL
 from indrnn.errors import UserError
-from indrnn.layers import IndRNNLayer, IndRNNUnit, recompute_batch_norm
-from indrnn.norm_dropout import FrameBatchNorm
+from indrnn.layers import IndRNNLayer, IndRNNUnit
+from indrnn.norm_dropout import FrameBatchNorm, recompute_batch_norm
 from indrnn.run import build, train
 
 EXPERIMENTS = ["ptb_char", "ptb_word"]

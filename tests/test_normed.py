@@ -8,8 +8,9 @@ import torch
 from torch.library import opcheck
 from torch.nn import functional as F
 
-from indrnn.layers import IndRNNLayer, IndRNNUnit, recompute_batch_norm
+from indrnn.layers import IndRNNLayer, IndRNNUnit
 from indrnn.networks import PlainIndRNN
+from indrnn.norm_dropout import recompute_batch_norm
 from indrnn.recurrence import cpu_normed, normed, recurrence
 
 TOLERANCE = {torch.float64: {"rtol": 1e-10, "atol": 1e-10}, torch.float32: {"rtol": 1e-4, "atol": 1e-4}}

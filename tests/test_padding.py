@@ -10,8 +10,9 @@ from torch.nn import functional as F
 from indrnn import networks
 from indrnn.dense import DenseIndRNN
 from indrnn.errors import UserError
-from indrnn.layers import IndRNNLayer, IndRNNUnit, recompute_batch_norm
+from indrnn.layers import IndRNNLayer, IndRNNUnit
 from indrnn.networks import PlainIndRNN, ResidualIndRNN
+from indrnn.norm_dropout import recompute_batch_norm
 from indrnn.padding import reverse, valid_steps
 
 LENGTHS = [4, T, 1, 0]

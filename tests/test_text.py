@@ -131,13 +131,19 @@ def test_evaluation_reads_the_whole_split(n, columns):
     assert rebuilt(data.gradient_batches())[1] == data.corpus.splits[TRAIN].tolist()
 
 
-@pytest.mark.parametrize("n, T, B", [(50_000, 1, 4), (5000, 10, 4), (30, 10, 2), (4, 2, 2), (2, 1, 1)])
-def test_batch_norm_statistics_see_columns_spread_over_the_training_text(n, T, B):
-    """As many tokens as 2,000 stretches of T, or all there are; a column a stretch of the text."""
-    (x,) = (x for (x,) in text(n, T, B).calibration_batches(2000))
-    assert x.shape == (B, min(2000 // B * T, n // B))
+@pytest.mark.parametrize("n, T, B", [(50_000, 7, 4), (50_000, 10, 4), (30, 10, 2), (4, 2, 2), (2, 1, 1)])
+@pytest.mark.parametrize("columns", [1, 2, 5])
+def test_batch_norm_statistics_see_training_text_as_validation_is_read(n, T, B, columns, monkeypatch):
+    """Columns as long as validation's, T steps a batch, evenly spread; never longer than there is text, or a bound."""
+    monkeypatch.setattr("indrnn.data.text.CALIBRATION_STEPS", 150)
+    data = text(n, T, B, eval_columns=(columns, 1))
+    parts = [x for (x,) in data.calibration_batches(2000)]
+    steps = min(-(-len(data.corpus.splits[VAL]) // columns), 150, n // B)
+    assert {part.shape[1] for part in parts[:-1]} <= {T} and 1 <= parts[-1].shape[1] <= T
+    x = torch.cat(parts, 1)
+    assert x.shape == (B, steps)
     assert torch.equal(x.diff(), torch.ones_like(x[:, 1:]))
-    assert x.min() == 1 and n - x.shape[1] <= x.max() <= n
+    assert x.min() == 1 and n - steps <= x.max() <= n
 
 
 # Sources

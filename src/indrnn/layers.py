@@ -8,7 +8,6 @@ last valid step (where there is none: the state given, or zeros).
 """
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -226,32 +225,3 @@ def init_weight_(weight: Tensor, init_std: float | None) -> None:
         nn.init.kaiming_uniform_(weight, a=8)
     else:
         nn.init.normal_(weight, std=init_std)
-
-
-@torch.no_grad()
-def recompute_batch_norm(network: nn.Module, inputs: Iterable[Tensor | tuple[Tensor, Tensor]]) -> None:
-    """Set the running statistics of every batch norm to their mean over ``inputs``, with dropout off.
-
-    Args:
-        network: has ``features(x, state, lengths)``.
-        inputs: batches x (T, B, M), or pairs of x and lengths (B,) where batches are padded.
-
-    Momentum averages lag behind the weights and have a heavy tail over long ReLU recurrences, so evaluation with
-    them collapses on permuted MNIST (23% instead of 53% in one trial). Training data only are to be given here.
-    Leaves the network in eval mode.
-    """
-    network.eval()
-    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    if not norms:
-        return
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a plain average over the batches
-        norm.train()
-    for batch in inputs:
-        x, lengths = batch if isinstance(batch, tuple) else (batch, None)
-        network.features(x, None, lengths)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-        norm.eval()

@@ -1,5 +1,7 @@
 """What stands around a recurrence: batch norm and dropout of whole sequences. Shapes: T time, B batch, N neurons."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -168,3 +170,37 @@ class SharedMaskDropout(nn.Module):
 
     def extra_repr(self) -> str:
         return f"p={self.p}"
+
+
+@torch.no_grad()
+def recompute_batch_norm(
+    network: nn.Module, inputs: Iterable[Tensor | tuple[Tensor, Tensor]], carry: bool = False
+) -> None:
+    """Set the running statistics of every batch norm to their mean over ``inputs``, with dropout off.
+
+    Args:
+        network: has ``features(x, state, lengths)``.
+        inputs: batches x (T, B, M), or pairs of x and lengths (B,) where batches are padded.
+        carry: each batch goes on from the state after the one before it, instead of from zeros.
+
+    Momentum averages lag behind the weights and have a heavy tail over long ReLU recurrences, so evaluation with
+    them collapses on permuted MNIST (23% instead of 53% in one trial). Training data only are to be given here.
+    Leaves the network in eval mode.
+    """
+    network.eval()
+    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain average over the batches
+        norm.train()
+    state = None
+    for batch in inputs:
+        x, lengths = batch if isinstance(batch, tuple) else (batch, None)
+        _, end = network.features(x, state, lengths)
+        state = end if carry else None
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()

@@ -18,9 +18,9 @@ from torch.nn import functional as F
 
 from indrnn.data import noise_seed
 from indrnn.errors import UserError, positive
-from indrnn.layers import recompute_batch_norm
 from indrnn.metrics import error
 from indrnn.networks import Network
+from indrnn.norm_dropout import recompute_batch_norm
 from indrnn.schedules import Constant
 
 CALIBRATION_EXAMPLES = 2000
@@ -130,7 +130,8 @@ class Task(LightningModule):
     def recalibrate(self) -> None:
         """Batch-norm statistics from fixed training examples, dropout off (DESIGN: batch norm at evaluation)."""
         batches = self.trainer.datamodule.calibration_batches(CALIBRATION_EXAMPLES)
-        recompute_batch_norm(self.network, (self.time_first(x.to(self.device)) for x, *_ in batches))
+        inputs = (self.time_first(x.to(self.device)) for x, *_ in batches)
+        recompute_batch_norm(self.network, inputs, carry=self.carries_state)
 
     def validation_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
         self._log("val", batch)
