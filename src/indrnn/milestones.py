@@ -5,7 +5,6 @@ its status. An error is shown as accuracy.
 """
 
 import csv
-import itertools
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,8 +16,8 @@ from omegaconf.errors import OmegaConfBaseException
 from indrnn import plan, record, render, schema
 from indrnn.errors import UserError
 
-STYLES = (("#00366f", "-", "o"), ("#d1495b", "--", "s"), ("#e0a100", "-.", "D"), ("#5b8c5a", ":", "v"),
-          ("#7fa8d1", "-", "<"), ("#e79aa5", "--", ">"), ("#8a5aa8", "-.", "p"), ("#3c3c3c", ":", "h"))  # fmt: skip
+COLORS = ("#00366f", "#d1495b", "#e0a100", "#5b8c5a", "#8a5aa8", "#3c3c3c")
+DASHES, MARKERS = ("-", "--", ":"), "osDv<>ph"
 
 
 @dataclass
@@ -35,8 +34,8 @@ class Milestones:
 
     title: str
     metric: str
-    official: dict[int, float]
     runs: list[Entry]
+    official: dict[int, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     name: str = ""
 
@@ -114,15 +113,14 @@ def render_all(results: Path) -> list[str]:
 
 
 def markdown(what: Milestones, found: list[Course]) -> str:
-    """A row per number of examples that the official log or one of our runs ends at."""
-    counts = sorted({*what.official, *(course.record["examples"] for course in found)})
+    """A column per number of examples: those of the official log or, without one, of our validations; and our ends."""
+    measured = {count for course in found for count in course.best} if not what.official else set()
+    counts = sorted({*what.official, *measured, *(course.record["examples"] for course in found)})
     latest = max(course.record["examples"] for course in found)
     counts = [count for count in counts if count <= latest] + [count for count in counts if count > latest][:1]
-    heads = ["training examples", "official log", *(course.label for course in found)]
-    rows = [
-        [f"{count:,}", shown(what.official.get(count)), *(shown(course.at(count)) for course in found)]
-        for count in counts
-    ]
+    heads = ["best so far at examples", *(f"{count:,}" for count in counts)]
+    rows = [["the authors' log", *(shown(what.official.get(count)) for count in counts)]] if what.official else []
+    rows += [[course.label, *(shown(course.at(count)) for count in counts)] for course in found]
     lines = [f"# {what.title}", ""]
     lines += render.bullets([f"Best {what.what}; a dash where nothing was measured.", *what.notes])
     lines += ["", *render.aligned(heads, rows), "", "Our runs:", ""]
@@ -148,18 +146,19 @@ def shown(value: float | None) -> str:
 
 def draw(what: Milestones, found: list[Course], path: Path) -> None:
     """Best validation so far over examples, the latter on a logarithmic axis."""
-    figure = Figure(figsize=(6.4, 4.2), dpi=150, layout="constrained")
+    figure = Figure(figsize=(6.4, 4.2 + 0.16 * len(found)), dpi=150, layout="constrained")
     axes = figure.subplots()
     latest = max(course.record["examples"] for course in found)
     official = {count: value for count, value in what.official.items() if count <= 4 * latest}
-    axes.plot(list(official), list(official.values()), color="#8c8c8c", marker="^", label="the authors' log")
-    for course, (color, dash, marker) in zip(found, itertools.cycle(STYLES), strict=False):
-        label = f"ours: {course.label} ({course.record['status']})"
-        axes.plot(list(course.best), list(course.best.values()), color=color, linestyle=dash, marker=marker,
-                  markersize=4, label=label)  # fmt: skip
+    if official:
+        axes.plot(list(official), list(official.values()), color="#8c8c8c", marker="^", label="the authors' log")
+    for number, course in enumerate(found):
+        dash, marker = DASHES[number // len(COLORS) % len(DASHES)], MARKERS[number % len(MARKERS)]
+        axes.plot(list(course.best), list(course.best.values()), color=COLORS[number % len(COLORS)], linestyle=dash,
+                  marker=marker, markersize=4, label=f"ours: {course.label} ({course.record['status']})")  # fmt: skip
     axes.set_xscale("log")
     axes.set_xlabel("training examples")
     axes.set_ylabel(f"best {what.what}")
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right" if what.metric == "error" else "upper right", fontsize=7, frameon=False)
+    figure.legend(loc="outside lower center", fontsize=7, frameon=False)
     figure.savefig(path, format="png", metadata={"Software": None})
