@@ -180,6 +180,7 @@ def test_a_text_that_repeats_itself_is_learned(tmp_path):
         ({"epsilon": float("nan")}, "dynamic.epsilon must be above 0, not nan"),
         ({"segment": 0}, "segment must be a whole number of at least 1, not 0"),
         ({"segment": 2.5}, "segment must be a whole number"),
+        ({"batches": 0}, "batches must be a whole number of at least 1, not 0"),
     ],
     ids=str,
 )
@@ -213,4 +214,5 @@ def test_rms_is_p19s():
         "decay": 0.016,
         "epsilon": 2e-5,
         "segment": 20,
+        "batches": 150,
     }

@@ -6,6 +6,7 @@ after every segment, with its gradient g, the trained weights θ₀ and r, the r
 gradient over training text. The loss of a segment is taken before the model learns from it.
 """
 
+import itertools
 from collections.abc import Callable, Iterable
 
 import torch
@@ -23,16 +24,18 @@ class Dynamic:
         decay: λ.
         epsilon: ε.
         segment: steps between two updates.
+        batches: of training text that r is taken from.
     """
 
-    def __init__(self, learning_rate: float, decay: float, epsilon: float, segment: int):
-        positive(segment=segment)
+    def __init__(self, learning_rate: float, decay: float, epsilon: float, segment: int, batches: int = 150):
+        positive(segment=segment, batches=batches)
         for name, value in (("learning_rate", learning_rate), ("decay", decay)):
             if not value >= 0:
                 raise UserError(f"dynamic.{name} must be at least 0, not {value}.")
         if not epsilon > 0:
             raise UserError(f"dynamic.epsilon must be above 0, not {epsilon}.")
-        self.learning_rate, self.decay, self.epsilon, self.segment = learning_rate, decay, epsilon, segment
+        self.learning_rate, self.decay, self.epsilon = learning_rate, decay, epsilon
+        self.segment, self.batches = segment, batches
 
     def evaluate(
         self,
@@ -46,7 +49,7 @@ class Dynamic:
         Args:
             network: in evaluation mode; has ``constrain_``.
             measure: mean nll and number of tokens of a batch; carries the state.
-            training: batches whose gradients give r.
+            training: batches, of whose first ``batches`` the gradients give r.
             test: batches of ``segment`` steps.
         """
         weights = [p for p in network.parameters() if p.requires_grad]
@@ -76,7 +79,7 @@ class Dynamic:
     ) -> list[Tensor]:
         """r of every weight."""
         squares, count = [torch.zeros_like(p) for p in weights], 0
-        for batch in training:
+        for batch in itertools.islice(training, self.batches):
             gradients = torch.autograd.grad(measure(batch)[0], weights, materialize_grads=True)
             for square, g in zip(squares, gradients, strict=True):
                 square.addcmul_(g, g)
