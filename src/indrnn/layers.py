@@ -105,13 +105,10 @@ class IndRNNUnit(nn.Module):
             return self.dropout(h), last_of(h)
         z = x if W is None else F.linear(x, W, b)
         if self.batch_norm == "before":
-            z = self._normed(z, None, start)
+            z = self.norm(z, None, start)
         h = recurrence(z, u, h0, activation=self.activation, backend=self.backend)
         last = last_of(h) if h.shape[0] else (torch.zeros_like(h.sum(0)) if h0 is None else h0)
-        return self.dropout(self._normed(h, None, start) if self.batch_norm == "after" else h), last
-
-    def _normed(self, x: Tensor, valid: Tensor | None, start: int) -> Tensor:
-        return self.norm(x, valid, start) if isinstance(self.norm, FrameBatchNorm) else self.norm(x, valid)
+        return self.dropout(self.norm(h, None, start) if self.batch_norm == "after" else h), last
 
     def _in_few_passes(self, x: Tensor) -> bool:
         """Whether ``normed`` computes this: ReLU, then batch norm that takes its statistics from this batch alone."""
@@ -130,12 +127,12 @@ class IndRNNUnit(nn.Module):
         x = blank(x, valid)  # before W: what a NaN is multiplied with is a NaN, in the gradient of W, too
         z = x if W is None else F.linear(x, W, b)
         if self.batch_norm == "before":
-            z = self._normed(z, valid, start)
+            z = self.norm(z, valid, start)
         # A ReLU is silent in the padding. The others go on as without input; at abs(u) above 1 they may grow there.
         z = blank(z, valid, -math.inf if self.activation == "relu" else 0.0)
         h = recurrence(z, self._used_u(), h0, activation=self.activation, backend=self.backend)
         last = at(torch.cat([h.new_zeros(h[:1].shape) if h0 is None else h0[None], h]), lengths.long())
-        y = self._normed(h, valid, start) if self.batch_norm == "after" else h
+        y = self.norm(h, valid, start) if self.batch_norm == "after" else h
         return blank(self.dropout(y), valid), last
 
     def _used_u(self) -> Tensor:

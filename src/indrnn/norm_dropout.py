@@ -11,8 +11,11 @@ from indrnn.errors import UserError
 class SequenceBatchNorm(nn.BatchNorm1d):
     """Batch norm of (T, B, N) with one mean and variance a neuron, over batch and time (P19 Section 3.2)."""
 
-    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
-        """x (T, B, N) -> (T, B, N); in training the statistics are those of the valid (T, B) steps, all if omitted."""
+    def forward(self, x: Tensor, valid: Tensor | None = None, start: int = 0) -> Tensor:
+        """x (T, B, N) -> (T, B, N); in training the statistics are those of the valid (T, B) steps, all if omitted.
+
+        ``start`` is for FrameBatchNorm, which takes its place.
+        """
         if valid is None or not self.training:
             return super().forward(x.flatten(0, 1)).view_as(x)
         y = torch.zeros_like(x)

@@ -181,7 +181,7 @@ class SynchronisedBatchNorm(SequenceBatchNorm):
     every rank from the same examples, before each evaluation.
     """
 
-    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, valid: Tensor | None = None, start: int = 0) -> Tensor:
         if not (self.training and torch.is_grad_enabled()):
             return super().forward(x, valid)
         if valid is not None:

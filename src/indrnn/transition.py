@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from indrnn.layers import IndRNNLayer
-from indrnn.norm_dropout import FrameBatchNorm, SharedMaskDropout, sequence_norm
+from indrnn.norm_dropout import SharedMaskDropout, sequence_norm
 from indrnn.padding import blank, valid_steps
 
 
@@ -34,15 +34,14 @@ class LastTransition(nn.Module):
             input_size, hidden_size, bound, u_range, activation, batch_norm, init_std, positions=positions
         )
         self.norm = sequence_norm(hidden_size, positions) if batch_norm else None
+        self.frame_wise = positions is not None
         self.dropout = SharedMaskDropout(dropout)
 
     def forward(self, x: Tensor, state: Any = None, lengths: Tensor | None = None) -> tuple[Tensor, Any]:
         """x (T, B, M) and the layer's state -> (T, B, N), state."""
         y, last = self.layer(x, state, lengths)
         valid = None if lengths is None else valid_steps(lengths, x)
-        if isinstance(self.norm, FrameBatchNorm):
-            y = self.norm(y, valid, state[1] if state else 0)
-        elif self.norm is not None:
-            y = self.norm(y, valid)
+        if self.norm is not None:
+            y = self.norm(y, valid, state[1] if self.frame_wise and state else 0)
         y = self.dropout(y)
         return y if valid is None else blank(y, valid), last
