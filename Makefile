@@ -8,6 +8,8 @@ PYTHON ?=
 EXTRAS ?=
 MACHINE ?=
 RUNS ?=
+NTU ?=
+WITHOUT ?=
 
 # What the targets call.
 REPRODUCE = .venv/bin/python scripts/reproduce.py
@@ -55,8 +57,8 @@ test-slow: ## set up EXTRAS=cluster, then run the slow tests: fifty kills, submi
 lint: setup ## check style and formatting
 	$(LINT)
 
-data: setup ## fetch the data sets that may be fetched, check them, explain the others
-	$(GET_DATA)
+data: setup ## fetch the data sets that may be fetched; or take in NTU RGB+D: NTU=folder or zip of its .skeleton files
+	$(GET_DATA) $(if $(NTU),--ntu '$(NTU)' --jobs '$(JOBS)' $(if $(WITHOUT),--without $(WITHOUT)))
 
 plan: setup ## list the runs of the tables (TABLE=... for one): signature, state, command
 	$(REPRODUCE) --plan $(CHOICE) $(if $(TABLE),--table '$(TABLE)') $(WHERE)
@@ -94,16 +96,14 @@ ptb-char: setup ## Penn Treebank by characters: Table 2
 ptb-word: setup ## Penn Treebank by words: Table 3
 	$(REPRODUCE) $(CHOICE) --table table3_ptb_word $(WHERE)
 
-ntu: ## skeleton action recognition, NTU RGB+D: Table 4 (later)
-	@$(call later,ntu (skeleton action recognition: Table 4),issue 5)
+ntu: setup ## skeleton action recognition, NTU RGB+D: Table 4
+	$(REPRODUCE) $(CHOICE) --table table4_ntu $(WHERE)
 
 bench: setup ## speed and memory of layers and updates on one CPU core, into results/benchmarks
 	$(BENCH)
 
 gradients: setup ## do networks of 21 layers train, and their gradients per layer, into results/gradients (2 minutes)
 	$(GRADIENTS)
-
-later = echo "make $(1) is not part of this version yet: $(2) brings it; make adding, mnist, pmnist, ptb-char and ptb-word work." >&2; exit 1
 
 smoke: setup ## the cells of all tables at quick sizes with 2 updates, into a temporary folder
 	$(REPRODUCE) --smoke --launcher '$(LAUNCHER)' --jobs '$(JOBS)'

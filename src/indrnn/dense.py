@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from indrnn.errors import positive
+from indrnn.errors import UserError, positive
 from indrnn.layers import IndRNNLayer, bound_of
 from indrnn.networks import Network
 from indrnn.transition import LastTransition
@@ -26,6 +26,8 @@ class DenseIndRNN(Network):
         first_layer: without it, the first block reads the input itself.
         last_size: if given, the transition after the last block is a LastTransition of so many neurons.
         dropout_output: of that.
+        time_difference: every layer and the head read x_t and x_t - x_{t-1}, with x_{-1} = 0 (P19 Section 5.4). Such a
+            network starts from no state but zeros.
         others: as for PlainIndRNN.
     """
 
@@ -50,6 +52,7 @@ class DenseIndRNN(Network):
         first_layer: bool = True,
         last_size: int | None = None,
         dropout_output: float | None = None,
+        time_difference: bool | None = None,
     ):
         positive(growth=growth)
         for layers in blocks:
@@ -59,13 +62,23 @@ class DenseIndRNN(Network):
         for layers in blocks:
             width = (width + layers * growth) // 2
             widths.append(width)
-        super().__init__(last_size or width, output_size)
+        read = 2 if time_difference else 1  # features that are read for each one that is computed
+        super().__init__(read * (last_size or width), output_size)
+        self.time_difference = bool(time_difference)
         bound = bound_of(gamma, seq_len) if bound is None else bound
         positions = 2 * seq_len if frame_wise else None
 
         def layer(inputs: int, neurons: int, dropout: float, low: float = 0.0) -> IndRNNLayer:
             return IndRNNLayer(
-                inputs, neurons, bound, (low, bound), activation, batch_norm, init_std, dropout, positions=positions
+                read * inputs,
+                neurons,
+                bound,
+                (low, bound),
+                activation,
+                batch_norm,
+                init_std,
+                dropout,
+                positions=positions,
             )
 
         self.first = layer(input_size, 6 * growth, dropout_first) if first_layer else None
@@ -80,7 +93,7 @@ class DenseIndRNN(Network):
             low = min(1 / bound, bound) if last and last_layer_near_one else 0.0
             if last and last_size:
                 transition = LastTransition(
-                    width,
+                    read * width,
                     last_size,
                     bound,
                     (low, bound),
@@ -96,29 +109,44 @@ class DenseIndRNN(Network):
         self.blocks = list(blocks)
 
     def features(self, x: Tensor, state: list | None = None, lengths: Tensor | None = None) -> tuple[Tensor, list]:
-        """x (T, B, M), state one a recurrence in the order of use -> outputs (T, B, N), state."""
+        """x (T, B, M), state one a recurrence in the order of use -> outputs (T, B, N), state.
+
+        With time_difference, outputs are (T, B, 2 N).
+
+        Raises:
+            UserError: there is a state, and time_difference.
+        """
+        if self.time_difference and state is not None:
+            raise UserError("A network with time_difference starts from zeros: it does not keep the last inputs.")
+        x = self._read(x)
         states = iter([None] * (2 * len(self.denses) + len(self.transitions) + 1) if state is None else state)
         last = []
         if self.first is not None:
             x, end = self.part(self.first, x, next(states), lengths)
+            x = self._read(x)
             last.append(end)
         numbers = iter(range(len(self.denses)))
         for layers, transition in zip(self.blocks, self.transitions, strict=True):
             parts = [x]  # one by one into each part of the network, which looks at them again in the backward pass
             for _ in range(layers):
                 new, *ends = self.part(self._layer, next(numbers), next(states), next(states), lengths, *parts)
-                parts.append(new)
+                parts.append(self._read(new))
                 last += ends
             x, end = self.part(self._transition, transition, next(states), lengths, *parts)
+            x = self._read(x)
             last.append(end)
         return x, last
+
+    def _read(self, x: Tensor) -> Tensor:
+        """x (T, B, N), as the next layer reads it: itself or, with time_difference, (T, B, 2 N)."""
+        return torch.cat([x, x - torch.cat([torch.zeros_like(x[:1]), x[:-1]])], dim=2) if self.time_difference else x
 
     def _layer(
         self, number: int, first: Any, second: Any, lengths: Tensor | None, *parts: Tensor
     ) -> tuple[Tensor, Any, Any]:
         """Dense layer ``number`` of all, on what its block has so far; ``first`` and ``second`` are states."""
         h, first = self.bottlenecks[number](torch.cat(parts, dim=2), first, lengths)
-        h, second = self.denses[number](h, second, lengths)
+        h, second = self.denses[number](self._read(h), second, lengths)
         return h, first, second
 
     def _transition(

@@ -64,6 +64,8 @@ def footer(report: Report) -> list[str]:
     counts = ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(sorted(statuses)))
     final = sum(status in record.FINAL for status in statuses)
     lines = [f"Runs: {final} of {report.planned} done{f' ({counts})' if counts else ''}."]
+    if "no_data" in statuses and report.table.get_data:
+        lines.append(f"No data: {report.table.get_data}.")
     if made:
         codes = sorted({f"{x['commit']} (source {x['source']}{', uncommitted changes' * x['dirty']})" for x in made})
         versions: dict[str, set[str]] = {}

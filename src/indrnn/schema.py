@@ -100,6 +100,7 @@ class Table:
 
     With an ``axis`` it is shown as one grid, a line per column and a field per row. ``default`` false: only who names
     it gets it. ``smoke``: the only columns that a smoke test trains. ``profile_overrides`` change the budget of all.
+    ``get_data`` is said where data are missing.
     """
 
     title: str
@@ -116,6 +117,7 @@ class Table:
     claims: list[Claim] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     quick_note: str = ""
+    get_data: str = ""
     figure: str | None = None
     axis: Axis | None = None
     default: bool = True

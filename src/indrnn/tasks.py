@@ -33,7 +33,7 @@ class Diverged(Exception):
 class Task(LightningModule):
     """Training of a network: Adam, schedule, bound on u, choice of the best weights by validation.
 
-    A subclass sets ``metric`` (lower is better; also the name in records, curves and W&B) and gives ``measure``.
+    A subclass sets ``metric`` (also the name in records, curves and W&B) and gives ``measure``.
 
     Args:
         network: maps (T, B, M) to (T, B, K).
@@ -45,6 +45,7 @@ class Task(LightningModule):
     """
 
     metric: str
+    lower_is_better = True
     carries_state = False  # from batch to batch
 
     def __init__(
@@ -154,11 +155,12 @@ class Task(LightningModule):
         for logger in self.loggers:
             logger.log_metrics(row, step=self.update)
         value = row[f"val/{self.metric}"]
-        if math.isfinite(value) and (self.best is None or value < self.best["value"]):
+        sign = 1 if self.lower_is_better else -1
+        if math.isfinite(value) and (self.best is None or sign * value < sign * self.best["value"]):
             self.best = {"value": value, "update": self.update, "network": self._weights()}
             if self.schedule.needs_best_optimizer:
                 self.best["optimizer"] = copy.deepcopy(self._adam().state_dict())
-        decision = self.schedule.observe(value)
+        decision = self.schedule.observe(sign * value)
         if decision == "reload" and self.best:
             self.network.load_state_dict(self.best["network"])
             self._adam().load_state_dict(copy.deepcopy(self.best["optimizer"]))

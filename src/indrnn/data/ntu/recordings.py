@@ -1,0 +1,188 @@
+"""NTU RGB+D for training, P18 Section 5.4. Shapes: B batch, K crops, T time, M input.
+
+An input step is 2 bodies x 25 joints x 3 raw coordinates in metres, without centring or turning, body after body.
+"""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from torch import Tensor, from_numpy
+from torch.utils.data import DataLoader, Dataset
+
+from indrnn.data import TEST, TRAIN, VAL, Data, as_float, shuffled
+from indrnn.data.download import data_folder
+from indrnn.data.ntu.bodies import SLOTS
+from indrnn.data.ntu.crops import fixed_draws, frame_numbers
+from indrnn.data.ntu.geometry import DISTANCES, joint_line_distances, rotated
+from indrnn.data.ntu.names import COUNTS, PROTOCOLS
+from indrnn.data.ntu.skeleton import JOINTS
+from indrnn.data.ntu.stand_in_store import stand_in_store
+from indrnn.data.ntu.store import Store
+from indrnn.errors import UserError, positive
+
+COORDINATES = SLOTS * JOINTS * 3
+HOW = (
+    "NTU RGB+D may not be passed on: ask the ROSE Lab of Nanyang Technological University for the skeletons, then run "
+    "`make data NTU=<folder or zip of the .skeleton files>`"
+)
+SHORTEST, LONGEST, DEVIATION = 5, 40, 5  # steps, of the random lengths in the authors' code
+NOISE, STATISTICS = 3, 4  # streams of random numbers beside those of TRAIN, VAL, TEST
+
+
+class Skeletons(Data):
+    """Recordings of people as sequences of T frames of their joints; the label is the action, from 0.
+
+    A batch is (x, y): in training x is (B, T, M), one random crop a recording; in validation and test (B, K, T, M), the
+    same K crops at every look.
+
+    Args:
+        seq_len: T.
+        source: ``ntu``, or ``stand_in``: recordings of an articulated body that are made on the spot.
+        protocol: ``cs`` tests other performers, ``cv`` another camera.
+        val_share: of the training recordings, drawn with ``split_seed``, validates.
+        crops: K in validation and test.
+        geometry: P19's distances from joints to lines are put before the coordinates, 897 a body.
+        vary_length: T of a training batch is drawn from N(seq_len, 5), as in P19, within 5 and 40. (The authors also
+            drew it in validation and test; here it is seq_len.)
+        rotation: training recordings are turned about the vertical by up to so many degrees; none if null.
+    """
+
+    def __init__(
+        self,
+        seq_len: int,
+        batch_size: int,
+        seed: int,
+        source: str,
+        protocol: str,
+        val_share: float,
+        crops: list[int],
+        geometry: bool = False,
+        vary_length: bool = False,
+        rotation: float | None = None,
+        split_seed: int = 0,
+        input_size: int = COORDINATES,
+        output_size: int = 60,
+    ):
+        super().__init__(seq_len, batch_size, seed, input_size, output_size)
+        size = COORDINATES + geometry * SLOTS * DISTANCES
+        if input_size != size:
+            raise UserError(f"data.input_size is {size} with data.geometry={str(geometry).lower()}, not {input_size}.")
+        if source not in ("ntu", "stand_in"):
+            raise UserError(f"data.source must be ntu or stand_in, not {source}.")
+        if protocol not in PROTOCOLS:
+            raise UserError(f"data.protocol must be cs (cross-subject) or cv (cross-view), not {protocol}.")
+        if not 0 < val_share < 1:
+            raise UserError(f"data.val_share must be between 0 and 1, not {val_share}.")
+        if len(crops) != 2:
+            raise UserError(f"data.crops must name those of validation and of test, not {list(crops)}.")
+        for K in crops:
+            positive(crops=K)
+        if rotation is not None and not 0 < rotation <= 180:
+            raise UserError(f"data.rotation must be degrees above 0 and up to 180, or null, not {rotation}.")
+        self.source, self.protocol, self.val_share, self.split_seed = source, protocol, val_share, split_seed
+        self.crops, self.geometry, self.vary_length, self.rotation = list(crops), geometry, vary_length, rotation
+        self.store: Store | None = None
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open the store and split its recordings.
+
+        Raises:
+            NoData: the recordings are not there.
+            UserError: a file is damaged, a split is empty, or an action has no output.
+        """
+        if self.store is not None:
+            return
+        store = stand_in_store() if self.source == "stand_in" else Store(data_folder() / "ntu", HOW)
+        self.labels = np.array([name.action - 1 for name in store.names], np.int64)
+        if len(self.labels) and self.labels.max() >= self.output_size:
+            raise UserError(f"data.output_size must be at least {self.labels.max() + 1}, not {self.output_size}.")
+        trains = np.array([name.trains(self.protocol) for name in store.names], bool)
+        order = np.random.RandomState(self.split_seed).permutation(np.flatnonzero(trains))
+        count = round(self.val_share * len(order))
+        self.splits = {TRAIN: order[count:], VAL: np.sort(order[:count]), TEST: np.flatnonzero(~trains)}
+        if not all(map(len, self.splits.values())):
+            raise UserError(f"{store.folder} has too few recordings: {self._counts()} for training, validation, test.")
+        self.store = store
+
+    def train_batch(self, update: int) -> tuple[Tensor, Tensor]:
+        train = self.splits[TRAIN]
+        pick = train[shuffled(len(train), update, self.batch_size, self.seed)]
+        noise = np.random.default_rng([NOISE, self.seed, update])
+        T = self._length(noise) if self.vary_length else self.seq_len
+        x = self._frames(pick, T, noise.random((len(pick), T + 2)))
+        if self.rotation:
+            x = rotated(x, np.deg2rad(noise.uniform(-self.rotation, self.rotation, len(pick))))
+        return self._inputs(x), from_numpy(self.labels[pick])
+
+    def examples(self, split: int, count: int | None = None) -> tuple[Tensor, Tensor]:
+        return self._with_crops(self.splits[split][:count], 1 if split == TRAIN else self.crops[split - VAL])
+
+    def calibration_batches(self, count: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """One random crop, always the same, of each of ``count`` training recordings."""
+        noise, picks = np.random.default_rng(STATISTICS), self.splits[TRAIN][:count]
+        for start in range(0, len(picks), self.batch_size):
+            pick = picks[start : start + self.batch_size]
+            x = self._frames(pick, self.seq_len, noise.random((len(pick), self.seq_len + 2)))
+            yield self._inputs(x), from_numpy(self.labels[pick])
+
+    def describe(self) -> dict:
+        found = {"name": "NTU RGB+D", "stand_in": False, "protocol": self.protocol}
+        if self.source == "stand_in":
+            found["name"] = "made-up skeletons"
+            found["stand_in"] = "made-up recordings of an articulated body stand in for NTU RGB+D"
+        if self.store is None:
+            return found
+        found |= {"counts": self._counts(), "steps": self.store.about["steps"], "index_sha256": self.store.sha256}
+        n, k = sum(COUNTS[self.protocol]), len(self.labels)
+        if self.source == "ntu" and k < n:
+            found["stand_in"] = f"{k:,} of the {n:,} recordings of NTU RGB+D stand in for all"
+        return found
+
+    def _counts(self) -> list[int]:
+        return [len(self.splits[split]) for split in (TRAIN, VAL, TEST)]
+
+    def _length(self, noise: np.random.Generator) -> int:
+        for _ in range(2):
+            if SHORTEST <= (T := int(noise.normal(self.seq_len, DEVIATION))) <= LONGEST:
+                return T
+        return self.seq_len
+
+    def _with_crops(self, pick: np.ndarray, K: int) -> tuple[Tensor, Tensor]:
+        draws = np.tile(fixed_draws(self.seq_len, K), (len(pick), 1))
+        x = self._inputs(self._frames(np.repeat(pick, K), self.seq_len, draws))
+        return x.unflatten(0, (len(pick), K)), from_numpy(self.labels[pick])
+
+    def _frames(self, pick: np.ndarray, T: int, draws: np.ndarray) -> np.ndarray:
+        """(n,) recordings -> (n, T, 2, 25, 3), zeros in empty steps."""
+        self.store.check(np.unique(pick))
+        numbers = frame_numbers(self.store.lengths[pick], T, draws)
+        x = self.store.frames[self.store.starts[pick, None] + np.maximum(numbers, 0)]
+        x[numbers < 0] = 0
+        return x
+
+    def _inputs(self, x: np.ndarray) -> Tensor:
+        """(n, T, 2, 25, 3) -> (n, T, M)."""
+        flat = x.reshape(*x.shape[:2], COORDINATES)
+        if self.geometry:
+            distances = joint_line_distances(x).reshape(*x.shape[:2], SLOTS * DISTANCES)
+            flat = np.concatenate([distances, flat], axis=-1)
+        return as_float(flat)
+
+    def _fixed(self, split: int) -> DataLoader:
+        return DataLoader(_Batches(self, split), batch_size=None)
+
+
+class _Batches(Dataset):
+    """The batches of a split one by one: all crops of all recordings at once would fill the memory."""
+
+    def __init__(self, data: Skeletons, split: int):
+        self.data, self.split = data, split
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.data.splits[self.split]) / self.data.batch_size)
+
+    def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
+        start = number * self.data.batch_size
+        pick = self.data.splits[self.split][start : start + self.data.batch_size]
+        return self.data._with_crops(pick, self.data.crops[self.split - VAL])
