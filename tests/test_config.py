@@ -33,6 +33,15 @@ def test_every_model_builds_in_every_experiment(config, experiment, monkeypatch)
         assert task.max_updates == cfg.trainer.max_updates
 
 
+@pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if "/" not in name])
+def test_profiles_cut_the_budget_of_their_own_experiment(config, experiment):
+    """``fast/b`` that inherits ``a`` of another folder would have the published budget."""
+    paper, fast, quick = (config(f"experiment={profile}{experiment}") for profile in ("", "fast/", "quick/"))
+    assert fast.trainer.max_updates <= paper.trainer.max_updates / 10
+    assert quick.trainer.max_updates <= 1000
+    assert fast.data._target_ == quick.data._target_ == paper.data._target_
+
+
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_experiments_leave_the_model_alone_and_the_machine_out(experiment):
     text = (CONF / "experiment" / f"{experiment}.yaml").read_text()

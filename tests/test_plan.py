@@ -89,7 +89,8 @@ def test_a_smoke_test_trains_the_extremes_of_the_large_tables():
 
 
 def test_tables_of_their_own_are_planned_only_by_name():
-    assert schema.default_tables() == ["figure2_adding", "table1_mnist", "table2_ptb_char", "table3_ptb_word"]
+    tables = ["figure2_adding", "table1_mnist", "table2_ptb_char", "table3_ptb_word", "table4_ntu"]
+    assert schema.default_tables() == tables
     assert {run.table for run in plan.runs(None, "quick")} == set(schema.default_tables())
     assert {run.table for run in plan.runs(["sensitivity_adding"], "quick", seeds=[0])} == {"sensitivity_adding"}
     assert not plan.runs(["depth_pmnist", "sensitivity_adding"], "paper")
