@@ -11,7 +11,7 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as train does, before torc
 
 import torch  # noqa: E402
 
-from indrnn import bench, bench_language, memory, record, render  # noqa: E402
+from indrnn import bench, bench_language, bench_skeletons, memory, record, render  # noqa: E402
 from indrnn.errors import UserError  # noqa: E402
 from indrnn.sitting import device_name, keep_pages  # noqa: E402
 
@@ -51,6 +51,7 @@ def measure(rounds: int) -> dict:
         "update": bench.update(rounds),
         "networks": bench.networks(max(3, rounds // 3)),
         "language": bench_language.times(max(1, rounds // 15)),
+        "skeletons": bench_skeletons.times(max(1, rounds // 6)),
         "memory": memory.rows(),
         "memory_checks": memory.checks() if sys.platform == "linux" else [],  # elsewhere there is no /proc
     }
@@ -92,6 +93,7 @@ def markdown(found: dict) -> str:
     )
     lines += ["", "In brackets: how many times the time of the first row."]
     lines += bench_language.markdown(found["language"])
+    lines += bench_skeletons.markdown(found["skeletons"])
     lines += memory.markdown(found["memory"], found["memory_checks"])
     return "\n".join(lines) + "\n"
 

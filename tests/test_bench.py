@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from indrnn import bench, bench_language, memory, record
+from indrnn import bench, bench_language, bench_skeletons, memory, record
 
 
 @pytest.fixture
@@ -19,6 +19,7 @@ def script(monkeypatch, tmp_path):
     monkeypatch.setattr(bench, "SHAPES", ((5, 2, 128),))
     monkeypatch.setattr(bench, "LENGTHS", (4, 6))
     monkeypatch.setattr(bench.update, "__defaults__", (6, 2))
+    monkeypatch.setattr(bench_skeletons, "FILES", 2)
     small = ("recipe.hidden_size=8", "data.output_size=5", "data.batch_size=2")
     monkeypatch.setattr(bench_language, "COMMON", (*bench_language.COMMON, *small))
     monkeypatch.setattr(memory, "NETWORKS", {"tiny": ("experiment=ptb_char", "model=indrnn", *small)})
@@ -45,6 +46,13 @@ def test_writes_a_table_per_question_and_the_same_numbers_as_json(script, tmp_pa
     assert [x["what"] for x in found["language"]][::3] == ["IndRNN, 6 layers", "LSTM, 6 layers"]
     for x in found["language"]:
         assert x["us_per_token"] == pytest.approx(1e3 * x["ms"] / (x["T"] * x["B"]))
+    assert [x["what"] for x in found["skeletons"]] == [
+        bench_skeletons.BYTES,
+        bench_skeletons.PARSED,
+        bench_skeletons.CONVERTED,
+    ]
+    for x in found["skeletons"]:
+        assert x["files"] == 2 and x["files_per_second"] == pytest.approx(2e3 / x["ms"])
     assert [(x["T"], x["save_memory"]) for x in found["memory"]] == [(4, False), (4, True), (6, False), (6, True)]
     assert all(f"{x['peak_per_token']:,.0f}" in text for x in found["memory"])
     if sys.platform == "linux":

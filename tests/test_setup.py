@@ -363,7 +363,9 @@ def test_every_target_is_known_to_make(target):
 
 
 def test_raw_files_of_ntu_reach_the_command():
-    words = make("--dry-run", "data", "NTU=/some where/raw.zip", "JOBS=3", "WITHOUT=ghosts link").stdout.splitlines()[-1]
+    words = make("--dry-run", "data", "NTU=/some where/raw.zip", "JOBS=3", "WITHOUT=ghosts link").stdout.splitlines()[
+        -1
+    ]
     assert words.endswith("get_data.py --ntu '/some where/raw.zip' --jobs '3' --without ghosts link")
     assert make("--dry-run", "data").stdout.splitlines()[-1].strip().endswith("get_data.py")
 
