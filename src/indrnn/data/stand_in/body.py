@@ -79,11 +79,11 @@ def two_bones(start: np.ndarray, target: np.ndarray, upper: float, lower: float,
     The law of cosines gives the angle at the start; a target out of reach is approached with a straight limb.
     """
     way = target - start
-    far = np.sqrt((way * way).sum(1, keepdims=True)) + 1e-9
+    far = np.maximum(np.sqrt((way * way).sum(1, keepdims=True)), 1e-9)
     along = way / far
     far = np.clip(far, abs(upper - lower) * 1.05 + 1e-3, (upper + lower) * 0.999)
     across = pole - (pole * along).sum(1, keepdims=True) * along
-    across /= np.sqrt((across * across).sum(1, keepdims=True)) + 1e-9
+    across /= np.maximum(np.sqrt((across * across).sum(1, keepdims=True)), 1e-9)
     cosine = (upper * upper + far * far - lower * lower) / (2 * upper * far)
     middle = start + upper * (cosine * along + np.sqrt(1 - cosine * cosine) * across)
     return middle, start + far * along

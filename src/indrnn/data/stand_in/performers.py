@@ -27,7 +27,7 @@ def performer(rng: np.random.Generator) -> Performer:
     """Draw a person of 1.50 to 1.90 m."""
     ratios = np.clip(rng.normal(1, 0.04, 4), 0.9, 1.1)
     body = Body(float(np.clip(rng.normal(1.7, 0.09), 1.5, 1.9)), *ratios)
-    return Performer(body, rng.uniform(0.85, 1.2), rng.uniform(0.85, 1.1), rng.random() < 0.2)
+    return Performer(body, rng.uniform(0.85, 1.2), rng.uniform(0.75, 1.1), rng.random() < 0.2)
 
 
 def performance(rng: np.random.Generator, action: int, people: list[Performer], heading: float) -> list[np.ndarray]:
@@ -40,13 +40,13 @@ def performance(rng: np.random.Generator, action: int, people: list[Performer], 
     """
     what = BY_NUMBER[action]
     length = what.frames / people[0].tempo * rng.uniform(0.88, 1.14)
-    before, after = rng.integers(2, 18, 2)
+    before, after = rng.integers(2, 16, 2)
     frames = np.arange(np.clip(int(before + length + after), 30, 90))
-    heading += rng.normal(0, 0.15)
+    heading += rng.normal(0, 0.25)
     if what.people == 2:
         heading += rng.choice([-0.5, 0.5]) * np.pi
     place = rng.uniform(-0.3, 0.3, 2)
-    gap = rng.uniform(1.9, 2.5)
+    gap = rng.uniform(1.6, 2.4)
     found = []
     for person in people:
         late = rng.uniform(-2, 2) if what.people == 2 else 0
@@ -79,10 +79,10 @@ def _filled(rng: np.random.Generator, poses: np.ndarray) -> np.ndarray:
     for channel, size in (("lean", 0.03), ("side", 0.03), ("twist", 0.08), ("nod", 0.08), ("x", 0.015), ("z", 0.015)):
         rate, phase = rng.uniform(0.2, 0.6), rng.uniform(0, 2 * np.pi)
         poses[:, CHANNELS[channel]] += rng.normal(0, size) * np.sin(2 * np.pi * rate * t + phase)
-    if rng.random() < 0.5:
+    if rng.random() < 0.7:
         sign, hand = ((1, "left_hand"), (-1, "right_hand"))[rng.integers(2)]
         middle, half = rng.uniform(0, len(poses)), rng.uniform(6, 12)
-        weight = rng.uniform(0.3, 0.9) * ease(1 - np.abs(np.arange(len(poses)) - middle) / half)[:, None]
+        weight = rng.uniform(0.4, 1) * ease(1 - np.abs(np.arange(len(poses)) - middle) / half)[:, None]
         towards = rng.uniform((-0.3, -0.7, 0.2), (0.4, 0.3, 0.6)) * (sign, 1, 1)
         poses[:, CHANNELS[hand]] += weight * (towards - poses[:, CHANNELS[hand]])
     return poses

@@ -66,9 +66,8 @@ class Recordings:
         camera, performer, replication, action = self._keys[name]
         rng = self._rng(VIEW, performer, replication, action, camera)
         stand = sensor.stand(self._rng(STAND, setup_of(performer)))
-        tracks = [
-            sensor.tracked(rng, stand.view(points, camera)) for points in self._bodies(performer, replication, action)
-        ]
+        bodies = self._bodies(performer, replication, action)
+        tracks = [sensor.tracked(rng, stand.view(points, camera), number) for number, points in enumerate(bodies)]
         if rng.random() < GHOSTS:
             tracks.append(sensor.ghost(rng, len(tracks[0].seen)))
         order = rng.permutation(len(tracks))

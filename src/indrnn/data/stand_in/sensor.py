@@ -50,22 +50,26 @@ def stand(rng: np.random.Generator) -> Stand:
     return Stand(rng.uniform(2.9, 3.8), rng.uniform(0.8, 1.7))
 
 
-def tracked(rng: np.random.Generator, points: np.ndarray) -> Track:
-    """Points (F, 25, 3) in camera coordinates with noise, drift, inferred joints, and in some recordings a gap."""
+def tracked(rng: np.random.Generator, points: np.ndarray, number: int) -> Track:
+    """Points (F, 25, 3) in camera coordinates with noise, drift, inferred joints, and in some recordings a gap.
+
+    Joints behind the trunk are occluded: their noise is three times as large and most of them are inferred. The
+    ``number`` of a body in its recording keeps ids apart.
+    """
     frames = len(points)
     trunk = points[:, 1:2]
     behind = (points[..., 2] - trunk[..., 2] > 0.1) & (np.abs(points[..., 0] - trunk[..., 0]) < 0.2)
-    size = 0.012 * RESTLESS * np.where(behind, 3.0, 1.0) * (points[..., 2] / 3.5)
+    size = 0.018 * RESTLESS * np.where(behind, 3.0, 1.0) * (points[..., 2] / 3.5)
     noise = size[..., None] * (0.5 * rng.normal(size=points.shape) + _slow(rng, frames))
     drift = np.cumsum(rng.normal(0, 0.0015, (frames, 1, 3)), axis=0)
     states = np.where(behind & (rng.random(behind.shape) < 0.8), 1, 2)
     states[(RESTLESS == 2) & (rng.random(behind.shape) < 0.01)] = 0
-    seen, ids = np.ones(frames, bool), np.full(frames, FIRST_ID + rng.integers(0, 9000))
+    seen, ids = np.ones(frames, bool), np.full(frames, _id(rng, number))
     if rng.random() < 0.3:
         start, length = rng.integers(0, frames - 6), rng.integers(1, 6)
         seen[start : start + length] = False
         if rng.random() < 0.5:  # found again, and taken for somebody new
-            ids[start + length :] = FIRST_ID + rng.integers(9000, 9999)
+            ids[start + length :] = _id(rng, number + 3)
     return Track(points + noise + drift, states, seen, ids)
 
 
@@ -77,7 +81,12 @@ def ghost(rng: np.random.Generator, frames: int) -> Track:
     middle = (rng.choice([-1, 1]) * rng.uniform(0.8, 1.4), rng.uniform(-0.6, -0.2), rng.uniform(2.8, 4.2))
     seen = np.arange(frames) >= rng.integers(0, frames // 2)
     points = shape + middle + rng.normal(0, 0.003, (frames, 25, 3))
-    return Track(points, np.full((frames, 25), 1), seen, np.full(frames, FIRST_ID + rng.integers(9000, 9999)))
+    return Track(points, np.full((frames, 25), 1), seen, np.full(frames, _id(rng, 2)))
+
+
+def _id(rng: np.random.Generator, number: int) -> int:
+    """Of 17 digits; other numbers have other ids."""
+    return FIRST_ID + 1000 * number + int(rng.integers(1000))
 
 
 def _slow(rng: np.random.Generator, frames: int, every: int = 6) -> np.ndarray:
