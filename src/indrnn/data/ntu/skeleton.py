@@ -5,6 +5,8 @@ a line of 12 numbers a joint, x y z in metres first (camera coordinates: x right
 format follows the data set's own Matlab reader and the files themselves.
 """
 
+import contextlib
+import itertools
 from pathlib import Path
 from typing import NoReturn
 
@@ -39,20 +41,25 @@ def parse(content: bytes, name: str) -> dict[int, np.ndarray]:
     """``read_skeleton`` for the bytes of a file that is called ``name`` in messages."""
     lines = _Lines(content, name)
     frames = lines.count("the frame count")
-    seen: dict[int, list[tuple[int, list[list[float]]]]] = {}
+    seen: dict[int, dict[int, tuple[int, list[float]]]] = {}  # body: frame: (line before the joints, their numbers)
     for frame in range(frames):
         where = f"frame {frame + 1} of {frames}"
         for _ in range(lines.count(f"the body count of {where}")):
-            body = lines.body(where)
-            tracked = seen.setdefault(body, [])
-            if tracked and tracked[-1][0] == frame:
+            tracked = seen.setdefault(body := lines.body(where), {})
+            if frame in tracked:
                 lines.refuse(f"body {body} stands twice in {where}")
-            tracked.append((frame, lines.joints()))
+            tracked[frame] = lines.number, lines.joints()
     lines.end(frames)
     bodies = {}
     for body, tracked in seen.items():
+        starts, numbers = zip(*tracked.values(), strict=True)
+        joints = np.array(numbers).reshape(-1, JOINTS, JOINT_VALUES)[:, :, :3]
+        far = np.argwhere(~(np.abs(joints).max(-1) < FAR))  # also where one is NaN
+        if len(far):
+            at, joint = far[0]
+            lines.refuse("x y z are no metres: {:g} {:g} {:g}".format(*joints[at, joint]), starts[at] + joint + 1)
         bodies[body] = np.full((frames, JOINTS, 3), np.nan, np.float32)
-        bodies[body][[frame for frame, _ in tracked]] = [joints for _, joints in tracked]
+        bodies[body][list(tracked)] = joints
     return bodies
 
 
@@ -66,8 +73,8 @@ class _Lines:
         if not self.lines:
             self.refuse("the file is empty")
 
-    def refuse(self, reason: str) -> NoReturn:
-        raise Refused(f"{self.name}, line {max(self.number, 1)}: {reason}.")
+    def refuse(self, reason: str, number: int = 0) -> NoReturn:
+        raise Refused(f"{self.name}, line {number or max(self.number, 1)}: {reason}.")
 
     def next(self, what: str) -> bytes:
         if self.number == len(self.lines):
@@ -94,24 +101,23 @@ class _Lines:
             self.refuse(f"a body has {JOINTS} joints, not {joints}")
         return body
 
-    def joints(self) -> list[list[float]]:
-        """x, y, z of the 25 joints."""
-        found = []
-        for joint in range(JOINTS):
+    def joints(self) -> list[float]:
+        """The 12 numbers of each of the 25 joints, one after another."""
+        rows = [line.split() for line in self.lines[self.number : self.number + JOINTS]]
+        if len(rows) == JOINTS and set(map(len, rows)) == {JOINT_VALUES}:
+            with contextlib.suppress(ValueError):
+                found = list(map(float, itertools.chain.from_iterable(rows)))
+                self.number += JOINTS
+                return found
+        for joint in range(JOINTS):  # line by line, to say which one is wrong
             values = self.next(f"joint {joint + 1} of {JOINTS}").split()
             if len(values) != JOINT_VALUES:
                 self.refuse(f"a joint has {JOINT_VALUES} numbers, not {len(values)}")
-            x, y, z, *_ = self.numbers(values)
-            if not abs(x) + abs(y) + abs(z) < FAR:  # nor for NaN
-                self.refuse(f"x y z are no metres: {shown(b' '.join(values[:3]))}")
-            found.append([x, y, z])
-        return found
+            self.numbers(values)
+        raise AssertionError("one of these lines was wrong")
 
-    def numbers(self, values: list[bytes]) -> list[float]:
-        try:
-            return list(map(float, values))
-        except ValueError:
-            wrong = next(value for value in values if not _is_number(value))
+    def numbers(self, values: list[bytes]) -> None:
+        for wrong in (value for value in values if not _is_number(value)):
             self.refuse(f"{shown(wrong)} stands where a number should be")
 
     def end(self, frames: int) -> None:
