@@ -4,11 +4,10 @@ import argparse
 import os
 import sys
 
-from indrnn.data import corpus, mnist
 from indrnn.data.download import data_folder
 from indrnn.data.ntu import raw
 from indrnn.data.ntu.bodies import STEPS
-from indrnn.data.ntu.recordings import HOW
+from indrnn.data.ntu.store import HOW
 from indrnn.errors import UserError
 
 
@@ -23,6 +22,8 @@ def main() -> int:
     print(f"Data sets are kept in {data_folder()} (INDRNN_DATA names another folder).")
     if args.ntu is not None:
         return said(lambda: raw.take(args.ntu, args.jobs, args.without))
+    from indrnn.data import corpus, mnist  # they import torch, which processes that read skeletons do not need
+
     print("The adding problem and the profile quick need none of this.")
     failed = max(said(mnist.fetch), said(corpus.fetch))
     print("Penn Treebank is text of the Wall Street Journal, free for research; do not pass it on.")

@@ -18,14 +18,10 @@ from indrnn.data.ntu.geometry import DISTANCES, joint_line_distances, rotated
 from indrnn.data.ntu.names import COUNTS, PROTOCOLS
 from indrnn.data.ntu.skeleton import JOINTS
 from indrnn.data.ntu.stand_in_store import stand_in_store
-from indrnn.data.ntu.store import Store
+from indrnn.data.ntu.store import HOW, Store
 from indrnn.errors import UserError, positive
 
 COORDINATES = SLOTS * JOINTS * 3
-HOW = (
-    "NTU RGB+D may not be passed on: ask the ROSE Lab of Nanyang Technological University for the skeletons, then run "
-    "`make data NTU=<folder or zip of the .skeleton files>`"
-)
 SHORTEST, LONGEST, DEVIATION = 5, 40, 5  # steps, of the random lengths in the authors' code
 NOISE, STATISTICS = 3, 4  # streams of random numbers beside those of TRAIN, VAL, TEST
 

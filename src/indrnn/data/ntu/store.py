@@ -18,6 +18,10 @@ from indrnn.data.ntu.skeleton import JOINTS
 from indrnn.errors import NoData, UserError
 
 FRAMES, INDEX = "skeletons.f32", "index.json"
+HOW = (
+    "NTU RGB+D may not be passed on: ask the ROSE Lab of Nanyang Technological University for the skeletons, then run "
+    "`make data NTU=<folder or zip of the .skeleton files>`"
+)
 FRAME = (SLOTS, JOINTS, 3)
 FRAME_BYTES = 4 * SLOTS * JOINTS * 3
 
