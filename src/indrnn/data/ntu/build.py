@@ -7,13 +7,15 @@ index comes last. Refused files are tried again at every start.
 
 import fcntl
 import json
+import multiprocessing.connection
 import os
+import signal
+import threading
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
 from pathlib import Path
 from typing import IO, Any
 
@@ -116,8 +118,25 @@ def convert(source: Source, steps: list[str], name: str) -> np.ndarray | str:
         return str(error)
 
 
-def _convert_all(source: Source, steps: list[str], names: list[str]) -> list[np.ndarray | str]:
-    return [convert(source, steps, name) for name in names]
+_given: tuple = ()  # source and steps, in a worker
+
+
+def _begin(source: Source, steps: list[str]) -> None:
+    """In a worker, once: a source knows tens of thousands of names, too many to come with every chunk."""
+    global _given
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches workers, too; the process that started them ends them
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _given = source, steps
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for its next chunk for ever."""
+    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
+
+
+def _convert_all(names: list[str]) -> list[np.ndarray | str]:
+    return [convert(*_given, name) for name in names]
 
 
 def _in_order(source: Source, steps: list[str], names: list[str], jobs: int) -> Results:
@@ -126,12 +145,14 @@ def _in_order(source: Source, steps: list[str], names: list[str], jobs: int) -> 
         yield from (convert(source, steps, name) for name in names)
         return
     chunks = (names[i : i + CHUNK] for i in range(0, len(names), CHUNK))
-    # Threads of this process do not survive a fork: the workers start afresh.
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    # Threads of this process do not survive a fork, so a fresh one forks: it imports once, and they share its memory.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["__main__", __name__])
+    with ProcessPoolExecutor(jobs, context, _begin, (source, steps)) as pool:
         try:
             waiting: deque = deque()
             for chunk in chunks:
-                waiting.append(pool.submit(_convert_all, source, steps, chunk))
+                waiting.append(pool.submit(_convert_all, chunk))
                 if len(waiting) > 4 * jobs:
                     yield from waiting.popleft().result()
             while waiting:
