@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from indrnn import publish, record
+from indrnn.data.stand_in.recordings import Recordings
 
 README = (record.ROOT / "README.md").read_text()
 BLOCKS = "\n".join(re.findall(r"```sh\n(.*?)```", README, re.S))
@@ -57,3 +58,14 @@ def test_the_drop_in_example_runs_before_and_after_the_swap(network):
     names = {}
     exec(code, names)
     assert type(names["rnn"]).__name__ == network and names["loss"] < names["first"]
+
+
+def test_the_example_of_skeletons_runs(tmp_path, monkeypatch):
+    _, found, rest = README.partition("## Skeletons: NTU RGB+D from the raw files\n")
+    assert found
+    name = "S001C001P001R001A001.skeleton"
+    (tmp_path / name).write_bytes(Recordings().read(name))
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(re.search(r"```python\n(.*?)```", rest, re.S)[1], names)
+    assert names["sequence"].shape[1:] == (2, 25, 3) and len(names["bodies"]) >= 1

@@ -129,7 +129,7 @@ class Skeletons(Data):
             found["stand_in"] = "made-up recordings of an articulated body stand in for NTU RGB+D"
         if self.store is None:
             return found
-        found |= {"counts": self._counts(), "steps": self.store.about["steps"], "index_sha256": self.store.sha256}
+        found |= {"counts": self._counts(), "steps": self.store.about["steps"], "sha256": self.store.sha256}
         n, k = sum(COUNTS[self.protocol]), len(self.labels)
         if self.source == "ntu" and k < n:
             found["stand_in"] = f"{k:,} of the {n:,} recordings of NTU RGB+D stand in for all"

@@ -34,6 +34,10 @@ class Store:
         names: of the recordings, sorted.
         starts, lengths: (n,), first frame and number of frames of each.
         frames: (F, 2, 25, 3), memory-mapped.
+        sha256: first 12 digits, of steps, names, lengths and checksums: of all that decides a run.
+
+    Args:
+        hint: what to do where there is none.
 
     Raises:
         NoData: there is no such folder, or its making was not finished.
@@ -44,30 +48,26 @@ class Store:
         path = folder / INDEX
         if not path.is_file():
             raise NoData(f"{path} is missing: {hint}.")
-        self.folder, self.hint = folder, hint
+        self.folder = folder
         try:
-            self.index = path.read_bytes()
-            self.about = json.loads(self.index)
+            self.about = json.loads(path.read_bytes())
             rows = self.about.pop("recordings")
             self.names = [Name.of(row[0]) for row in rows]
             self.starts, self.lengths, self.checksums = np.array([row[1:] for row in rows], np.int64).reshape(-1, 3).T
             count = self.about["frames"]
+            what = json.dumps([self.about["steps"], [[*row[:1], *row[2:]] for row in rows]])
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise self._damaged(path, type(error).__name__) from None
         found = (folder / FRAMES).stat().st_size if (folder / FRAMES).is_file() else 0
         if found != count * FRAME_BYTES:
             raise self._damaged(folder / FRAMES, f"{count * FRAME_BYTES:,} bytes expected, {found:,} found")
         self.checked = np.zeros(len(rows), bool)
+        self.sha256 = hashlib.sha256(what.encode()).hexdigest()[:12]
 
     @cached_property
     def frames(self) -> np.ndarray:
         shape = (self.about["frames"], *FRAME)
         return np.memmap(self.folder / FRAMES, "<f4", "r", shape=shape) if shape[0] else np.zeros(shape, "<f4")
-
-    @property
-    def sha256(self) -> str:
-        """Of the index, first 12 digits: with the checksums in it, of everything."""
-        return hashlib.sha256(self.index).hexdigest()[:12]
 
     def check(self, recordings: np.ndarray) -> None:
         """Compare the bytes of these recordings with their checksums, once.
@@ -83,4 +83,4 @@ class Store:
             self.checked[i] = True
 
     def _damaged(self, path: Path, what: str) -> UserError:
-        return UserError(f"{path} is damaged ({what}): delete {self.folder} and {self.hint}.")
+        return UserError(f"{path} is damaged ({what}): delete {self.folder} and make it again, as it was made.")
