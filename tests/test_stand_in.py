@@ -14,7 +14,7 @@ from indrnn.errors import UserError
 from indrnn.record import ROOT
 
 J = {name: i for i, name in enumerate(JOINTS)}
-STILL = 0.05  # metres: mean standard deviation over time of a body that does not move
+STILL = 0.005  # metres: standard deviation over time, mean over joints, of what does not move
 
 
 class Recording:
@@ -51,7 +51,7 @@ class Recording:
         return [body for body in self.ids() if not self.is_ghost(body)]
 
     def is_ghost(self, body: str) -> bool:
-        return self.points(body).std(0).mean() < 0.004
+        return len(self.points(body)) > 10 and self.points(body).std(0).mean() < STILL
 
     def longest(self) -> np.ndarray:
         return max((self.points(body) for body in self.moving()), key=len)
@@ -137,7 +137,7 @@ def test_bones_keep_their_length_up_to_noise(everything):
     for name in list(everything)[::7]:
         points = everything[name].longest()
         bones = np.linalg.norm(points[:, 1:] - points[:, PARENTS[1:]], axis=2)
-        assert 0 < bones.std(axis=0).mean() < 0.06
+        assert 0 < bones.std(axis=0).mean() < 0.08
         assert 0.3 < np.median(bones[:, J["KneeLeft"] - 1]) < 0.55
 
 
@@ -195,11 +195,11 @@ def test_three_cameras_see_one_performance(recordings, everything):
 def test_one_side_camera_sees_the_front_and_the_other_the_side(replication, front, side):
     """The shoulders lie across the view of the camera that the performer faces, left hand at smaller x."""
     recordings, wide = Recordings(), defaultdict(list)
-    for person in range(1, 9):
-        for camera in (1, 2, 3):
-            name = f"S{person:03}C{camera:03}P{person:03}R{replication:03}A001.skeleton"
+    for name in recordings.names():
+        if f"R{replication:03}" in name and int(name[9:12]) <= 8 and action(name) in (1, 3, 5, 7):
             first = Recording(recordings.read(name)).longest()[0]
-            wide[camera].append(first[J["ShoulderRight"], 0] - first[J["ShoulderLeft"], 0])
+            wide[int(name[5:8])].append(first[J["ShoulderRight"], 0] - first[J["ShoulderLeft"], 0])
+    assert [len(wide[camera]) for camera in (1, 2, 3)] == [32, 32, 32]
     assert np.mean(wide[front]) > np.mean(wide[1]) + 0.04 > np.abs(np.mean(wide[side])) + 0.08
 
 
@@ -246,7 +246,7 @@ def test_ghosts_are_wide_and_still(everything):
         width, height, _ = np.ptp(recording.points(body), axis=1).mean(axis=0)
         assert 0.8 < width / height < 1.25
     moved = [r.longest().std(axis=0).mean() for r in everything.values()]
-    assert min(moved) > 0.008
+    assert min(moved) > 2 * STILL
 
 
 def falls(points: np.ndarray) -> bool:
@@ -282,10 +282,15 @@ def test_pairs_differ_in_the_direction_of_time(seed):
             arm = (points[:, J["WristLeft"]] - points[:, J["ShoulderLeft"]])[:, 1:]
             area = arm[:-1, 1] * arm[1:, 0] - arm[1:, 1] * arm[:-1, 0]
             assert sign * area.sum() > 0.02
-        for number, sign in ((7, 1), (8, -1)):
-            points = world(number, person, seed)[0]
-            left, right = (points[:, J[f"Wrist{side}"], 1].argmax() for side in ("Left", "Right"))
-            assert sign * (right - left) > 0
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_hands_are_raised_in_the_order_of_the_name(seed):
+    for number, first, second in ((7, "left_hand", "right_hand"), (8, "right_hand", "left_hand")):
+        what = BY_NUMBER[number]
+        poses = what.motion(np.random.default_rng(seed), np.linspace(0, 1, 40))
+        poses = mirrored(poses) if what.mirror else poses
+        assert poses[:, CHANNELS[first]][:, 1].argmax() < poses[:, CHANNELS[second]][:, 1].argmax()
 
 
 def test_a_backwards_action_is_the_other_one_reversed():
