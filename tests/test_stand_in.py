@@ -14,15 +14,15 @@ from indrnn.errors import UserError
 from indrnn.record import ROOT
 
 J = {name: i for i, name in enumerate(JOINTS)}
-STILL = 0.05  # metres: mean standard deviation over time of a body that does not move
+STILL = 0.005  # metres: standard deviation over time, mean over joints, of what does not move
 
 
 class Recording:
-    """Parsed line by line: ``frames``, one dict a frame from body id to (25, 12) numbers."""
+    """Parsed line by line: ``frames``, one dict a frame from body id to (25, 12) numbers; ``tracks``, points by id."""
 
     def __init__(self, content: bytes):
         text = content.decode("ascii")
-        self.crlf = "\r\n" in text
+        self.crlf, self.bare = "\r\n" in text, not text.endswith("\n")
         if self.crlf:
             assert text.count("\r\n") == text.count("\n")
         lines = iter(text.replace("\r\n", "\n").removesuffix("\n").split("\n"))
@@ -40,21 +40,18 @@ class Recording:
                 bodies[head[0]] = rows
             self.frames.append(bodies)
         assert next(lines, None) is None
-
-    def ids(self) -> list[str]:
-        return list(dict.fromkeys(body for frame in self.frames for body in frame))
-
-    def points(self, body: str) -> np.ndarray:
-        return np.array([frame[body][:, :3] for frame in self.frames if body in frame])
+        tracks = defaultdict(list)
+        for frame in self.frames:
+            for body, rows in frame.items():
+                tracks[body].append(rows[:, :3])
+        self.tracks = {body: np.array(points) for body, points in tracks.items()}
+        self.ghosts = {b for b, points in self.tracks.items() if len(points) > 10 and points.std(0).mean() < STILL}
 
     def moving(self) -> list[str]:
-        return [body for body in self.ids() if not self.is_ghost(body)]
-
-    def is_ghost(self, body: str) -> bool:
-        return self.points(body).std(0).mean() < 0.004
+        return [body for body in self.tracks if body not in self.ghosts]
 
     def longest(self) -> np.ndarray:
-        return max((self.points(body) for body in self.moving()), key=len)
+        return max((self.tracks[body] for body in self.moving()), key=len)
 
 
 @pytest.fixture(scope="module")
@@ -107,9 +104,9 @@ def test_the_reader_refuses_what_is_wrong(recordings):
             Recording(bad)
 
 
-def test_line_ends_differ_between_files(recordings, everything):
+def test_line_ends_differ_between_files(everything):
     crlf = np.mean([recording.crlf for recording in everything.values()])
-    bare = np.mean([not recordings.read(name).endswith(b"\n") for name in recordings.names()[:100]])
+    bare = np.mean([recording.bare for recording in everything.values()])
     assert 0.1 < crlf < 0.3 and 0.02 < bare < 0.3
 
 
@@ -137,7 +134,7 @@ def test_bones_keep_their_length_up_to_noise(everything):
     for name in list(everything)[::7]:
         points = everything[name].longest()
         bones = np.linalg.norm(points[:, 1:] - points[:, PARENTS[1:]], axis=2)
-        assert 0 < bones.std(axis=0).mean() < 0.06
+        assert 0 < bones.std(axis=0).mean() < 0.08
         assert 0.3 < np.median(bones[:, J["KneeLeft"] - 1]) < 0.55
 
 
@@ -146,8 +143,8 @@ def test_people_stand_upright(everything):
         ACTIONS.index(name) + 1 for name in ("sit down", "pick up", "put on a jacket", "circle the arms forwards")
     ]
     for name, recording in everything.items():
-        if action(name) in standing and len(recording.ids()) == 1 and recording.frames[0]:
-            first = recording.longest()[0]
+        if action(name) in standing and len(recording.tracks) == 1 and recording.frames[0]:
+            first = np.median(recording.longest()[:3], axis=0)
             tall = np.linalg.norm(first[J["Head"]] - (first[J["FootLeft"]] + first[J["FootRight"]]) / 2)
             assert 1.3 < tall < 1.95, name
             assert first[J["Head"], 1] > first[J["SpineShoulder"], 1] > first[J["SpineBase"], 1]
@@ -174,11 +171,11 @@ def shared_distances(views: list[Recording]) -> np.ndarray:
     return np.linalg.norm(points[:, :, a] - points[:, :, b], axis=-1)
 
 
-def test_three_cameras_see_one_performance(recordings, everything):
+def test_three_cameras_see_one_performance(everything):
     tested = 0
     for name in everything:
         views = [everything[name.replace("C001", f"C00{camera}")] for camera in (1, 2, 3)]
-        one_body = all(len(view.moving()) == len(view.ids()) == 1 for view in views)
+        one_body = all(len(view.moving()) == len(view.tracks) == 1 for view in views)
         if "C001" in name and BY_NUMBER[action(name)].people == 1 and one_body:
             tested += 1
             assert len({len(view.frames) for view in views}) == 1
@@ -195,11 +192,11 @@ def test_three_cameras_see_one_performance(recordings, everything):
 def test_one_side_camera_sees_the_front_and_the_other_the_side(replication, front, side):
     """The shoulders lie across the view of the camera that the performer faces, left hand at smaller x."""
     recordings, wide = Recordings(), defaultdict(list)
-    for person in range(1, 9):
-        for camera in (1, 2, 3):
-            name = f"S{person:03}C{camera:03}P{person:03}R{replication:03}A001.skeleton"
+    for name in recordings.names():
+        if f"R{replication:03}" in name and int(name[9:12]) <= 8 and action(name) in (1, 3, 5, 7):
             first = Recording(recordings.read(name)).longest()[0]
-            wide[camera].append(first[J["ShoulderRight"], 0] - first[J["ShoulderLeft"], 0])
+            wide[int(name[5:8])].append(first[J["ShoulderRight"], 0] - first[J["ShoulderLeft"], 0])
+    assert [len(wide[camera]) for camera in (1, 2, 3)] == [32, 32, 32]
     assert np.mean(wide[front]) > np.mean(wide[1]) + 0.04 > np.abs(np.mean(wide[side])) + 0.08
 
 
@@ -228,7 +225,7 @@ def test_bodies_get_lost_and_come_back_with_another_id(everything):
 def test_two_people_in_actions_of_two(everything):
     lost, order = 0, set()
     for name, recording in everything.items():
-        counts = {len([body for body in frame if not recording.is_ghost(body)]) for frame in recording.frames}
+        counts = {len([body for body in frame if body not in recording.ghosts]) for frame in recording.frames}
         if BY_NUMBER[action(name)].people == 1:
             assert counts <= {0, 1}, name
         else:
@@ -240,13 +237,13 @@ def test_two_people_in_actions_of_two(everything):
 
 
 def test_ghosts_are_wide_and_still(everything):
-    ghosts = [(r, body) for r in everything.values() for body in r.ids() if r.is_ghost(body)]
+    ghosts = [(r, body) for r in everything.values() for body in r.ghosts]
     assert 0.01 < len(ghosts) / len(everything) < 0.12
     for recording, body in ghosts:
-        width, height, _ = np.ptp(recording.points(body), axis=1).mean(axis=0)
+        width, height, _ = np.ptp(recording.tracks[body], axis=1).mean(axis=0)
         assert 0.8 < width / height < 1.25
     moved = [r.longest().std(axis=0).mean() for r in everything.values()]
-    assert min(moved) > 0.008
+    assert min(moved) > 2 * STILL
 
 
 def falls(points: np.ndarray) -> bool:
@@ -256,7 +253,7 @@ def falls(points: np.ndarray) -> bool:
 
 def test_sitting_down_falls_and_standing_up_rises(everything):
     for name, recording in everything.items():
-        whole = len(recording.ids()) == 1
+        whole = len(recording.tracks) == 1
         if whole and action(name) in (1, 2):
             assert falls(recording.longest()) == (action(name) == 1), name
             assert falls(recording.longest()[::-1]) == (action(name) == 2), name
@@ -282,10 +279,15 @@ def test_pairs_differ_in_the_direction_of_time(seed):
             arm = (points[:, J["WristLeft"]] - points[:, J["ShoulderLeft"]])[:, 1:]
             area = arm[:-1, 1] * arm[1:, 0] - arm[1:, 1] * arm[:-1, 0]
             assert sign * area.sum() > 0.02
-        for number, sign in ((7, 1), (8, -1)):
-            points = world(number, person, seed)[0]
-            left, right = (points[:, J[f"Wrist{side}"], 1].argmax() for side in ("Left", "Right"))
-            assert sign * (right - left) > 0
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_hands_are_raised_in_the_order_of_the_name(seed):
+    for number, first, second in ((7, "left_hand", "right_hand"), (8, "right_hand", "left_hand")):
+        what = BY_NUMBER[number]
+        poses = what.motion(np.random.default_rng(seed), np.linspace(0, 1, 40))
+        poses = mirrored(poses) if what.mirror else poses
+        assert poses[:, CHANNELS[first]][:, 1].argmax() < poses[:, CHANNELS[second]][:, 1].argmax()
 
 
 def test_a_backwards_action_is_the_other_one_reversed():

@@ -38,7 +38,7 @@ def keyed(rng: np.random.Generator, progress: np.ndarray, times: list[float], po
     keys = np.array(poses)
     keys[:, 1:5] += rng.normal(0, 0.06, (len(keys), 4))
     keys[:, 5:8] += rng.normal(0, 0.01, (len(keys), 3))
-    keys[:, 8:14] += rng.normal(0, 0.05, (len(keys), 6))
+    keys[:, 8:14] += rng.normal(0, 0.07, (len(keys), 6))
     after = np.clip(np.searchsorted(times, progress, side="right"), 1, len(times) - 1)
     s = (progress - times[after - 1]) / (times[after] - times[after - 1])
     return keys[after - 1] + ease(s)[:, None] * (keys[after] - keys[after - 1])

@@ -40,9 +40,9 @@ def performance(rng: np.random.Generator, action: int, people: list[Performer], 
     """
     what = BY_NUMBER[action]
     length = what.frames / people[0].tempo * rng.uniform(0.88, 1.14)
-    before, after = rng.integers(2, 16, 2)
+    before, after = rng.integers(1, 16, 2)
     frames = np.arange(np.clip(int(before + length + after), 30, 90))
-    heading += rng.normal(0, 0.25)
+    heading += rng.normal(0, 0.35)
     if what.people == 2:
         heading += rng.choice([-0.5, 0.5]) * np.pi
     place = rng.uniform(-0.3, 0.3, 2)
@@ -74,12 +74,12 @@ def _poses(rng: np.random.Generator, what: Action, person: Performer, progress: 
 
 
 def _filled(rng: np.random.Generator, poses: np.ndarray) -> np.ndarray:
-    """With sway and shifted weight, and in some performances a hand that goes somewhere in passing."""
+    """With sway and shifted weight, and up to twice a hand that goes somewhere in passing."""
     t = np.arange(len(poses)) / 30
     for channel, size in (("lean", 0.03), ("side", 0.03), ("twist", 0.08), ("nod", 0.08), ("x", 0.015), ("z", 0.015)):
         rate, phase = rng.uniform(0.2, 0.6), rng.uniform(0, 2 * np.pi)
         poses[:, CHANNELS[channel]] += rng.normal(0, size) * np.sin(2 * np.pi * rate * t + phase)
-    if rng.random() < 0.7:
+    for _ in range(rng.integers(0, 3)):
         sign, hand = ((1, "left_hand"), (-1, "right_hand"))[rng.integers(2)]
         middle, half = rng.uniform(0, len(poses)), rng.uniform(6, 12)
         weight = rng.uniform(0.4, 1) * ease(1 - np.abs(np.arange(len(poses)) - middle) / half)[:, None]

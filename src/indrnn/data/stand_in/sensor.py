@@ -59,7 +59,7 @@ def tracked(rng: np.random.Generator, points: np.ndarray, number: int) -> Track:
     frames = len(points)
     trunk = points[:, 1:2]
     behind = (points[..., 2] - trunk[..., 2] > 0.1) & (np.abs(points[..., 0] - trunk[..., 0]) < 0.2)
-    size = 0.018 * RESTLESS * np.where(behind, 3.0, 1.0) * (points[..., 2] / 3.5)
+    size = 0.024 * RESTLESS * np.where(behind, 3.0, 1.0) * (points[..., 2] / 3.5)
     noise = size[..., None] * (0.5 * rng.normal(size=points.shape) + _slow(rng, frames))
     drift = np.cumsum(rng.normal(0, 0.0015, (frames, 1, 3)), axis=0)
     states = np.where(behind & (rng.random(behind.shape) < 0.8), 1, 2)
