@@ -7,9 +7,10 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
+from indrnn.data.ntu.kinect import JOINTS, PARENTS
 from indrnn.data.stand_in import ACTIONS, Recordings, performers, sensor
 from indrnn.data.stand_in.actions import BY_NUMBER
-from indrnn.data.stand_in.body import CHANNELS, JOINTS, PARENTS, STANDING, mirrored
+from indrnn.data.stand_in.body import CHANNELS, STANDING, mirrored
 from indrnn.errors import UserError
 from indrnn.record import ROOT
 

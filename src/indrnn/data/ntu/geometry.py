@@ -8,15 +8,14 @@ import itertools
 
 import numpy as np
 
+from indrnn.data.ntu.kinect import PARENTS
 from indrnn.data.ntu.skeleton import JOINTS
 
-# Kinect's joints, from 0: what each one hangs on. 0 base of the spine, 20 its top, 3 head, 7 and 11 hands, ...
-PARENTS = {1: 0, 20: 1, 2: 20, 3: 2, 4: 20, 5: 4, 6: 5, 7: 6, 21: 7, 22: 7, 8: 20, 9: 8, 10: 9, 11: 10, 23: 11, 24: 11}
-PARENTS |= {12: 0, 13: 12, 14: 13, 15: 14, 16: 0, 17: 16, 18: 17, 19: 18}
 # From head and hands the lines skip two joints, from the ankles one, as in the authors' code. There, the left shoulder
 # stands for the left hand in the four lines between that and the other ends; here it is the hand.
 LIMBS = ((3, 1), (7, 4), (11, 8), (14, 12), (18, 16))  # head, left hand, right hand, left ankle, right ankle
-LINES = (*PARENTS.items(), *LIMBS, *itertools.combinations((end for end, _ in LIMBS), 2))
+BONES = tuple((joint, parent) for joint, parent in enumerate(PARENTS) if parent >= 0)
+LINES = (*BONES, *LIMBS, *itertools.combinations((end for end, _ in LIMBS), 2))
 DISTANCES = len(LINES) * (JOINTS - 2)  # 897
 _TRIPLES = np.array([(j, a, b) for a, b in LINES for j in range(JOINTS) if j not in (a, b)])
 

@@ -7,13 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-JOINTS = (
-    *("SpineBase", "SpineMid", "Neck", "Head", "ShoulderLeft", "ElbowLeft", "WristLeft", "HandLeft", "ShoulderRight"),
-    *("ElbowRight", "WristRight", "HandRight", "HipLeft", "KneeLeft", "AnkleLeft", "FootLeft", "HipRight", "KneeRight"),
-    *("AnkleRight", "FootRight", "SpineShoulder", "HandTipLeft", "ThumbLeft", "HandTipRight", "ThumbRight"),
-)
-PARENTS = (-1, 0, 20, 2, 20, 4, 5, 6, 20, 8, 9, 10, 0, 12, 13, 14, 0, 16, 17, 18, 1, 7, 7, 11, 11)
-
 # A pose is a vector of these channels. Angles in radians; x, height and z of the pelvis in units of its height when
 # standing; a hand relative to its shoulder, in the axes of the chest, in arm lengths; a foot relative to where it
 # stands, in leg lengths.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from indrnn.data.stand_in.body import JOINTS
+from indrnn.data.ntu.kinect import JOINTS
 
 ANGLES = {1: 0.0, 2: -np.pi / 4, 3: np.pi / 4}  # of the cameras around the stage; heading 0 faces camera 1
 FIRST_ID = 72057594037930000
