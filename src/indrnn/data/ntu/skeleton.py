@@ -73,7 +73,13 @@ class _Lines:
         if self.number == len(self.lines):
             self.refuse(f"the file ends where {what} should follow")
         self.number += 1
-        return self.lines[self.number - 1]
+        line = self.lines[self.number - 1]
+        if b"_" in line:  # float reads 1_0 as 10
+            self.no_number(next(value for value in line.split() if b"_" in value))
+        return line
+
+    def no_number(self, text: bytes) -> NoReturn:
+        self.refuse(f"{shown(text)} stands where a number should be")
 
     def count(self, what: str) -> int:
         return self.whole(self.next(what).strip(), what)
@@ -111,8 +117,7 @@ class _Lines:
         try:
             return list(map(float, values))
         except ValueError:
-            wrong = next(value for value in values if not _is_number(value))
-            self.refuse(f"{shown(wrong)} stands where a number should be")
+            self.no_number(next(value for value in values if not _is_number(value)))
 
     def end(self, frames: int) -> None:
         if self.number < len(self.lines):
