@@ -1,7 +1,7 @@
 """What the raw files become: one memory-mapped file of all frames, and an index. Shapes: F frames of all recordings.
 
 ``skeletons.f32`` holds (F, 2, 25, 3) float32, little-endian, metres, one recording after another. ``index.json`` says
-where each starts, how many frames it has and the crc32 of its bytes, which is compared when it is first read.
+where each starts, how many frames it has and the crc32 of its name and bytes, compared when it is first read.
 """
 
 import hashlib
@@ -20,6 +20,11 @@ from indrnn.errors import NoData, UserError
 FRAMES, INDEX = "skeletons.f32", "index.json"
 FRAME = (SLOTS, JOINTS, 3)
 FRAME_BYTES = 4 * SLOTS * JOINTS * 3
+
+
+def checksum(name: str, frames: bytes | np.ndarray) -> int:
+    """The crc32 of a recording; the name belongs to it, because it says the label."""
+    return zlib.crc32(frames, zlib.crc32(name.encode()))
 
 
 class Store:
@@ -47,8 +52,8 @@ class Store:
             rows = self.about.pop("recordings")
             self.names = [Name.of(row[0]) for row in rows]
             self.starts, self.lengths, self.checksums = np.array([row[1:] for row in rows], np.int64).reshape(-1, 3).T
-            count = self.about["frames"]
-        except (ValueError, KeyError, TypeError, IndexError) as error:
+            count = int(self.about["frames"])
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
             raise self._damaged(path, type(error).__name__) from None
         found = (folder / FRAMES).stat().st_size if (folder / FRAMES).is_file() else 0
         if found != count * FRAME_BYTES:
@@ -72,7 +77,7 @@ class Store:
             UserError: they differ.
         """
         for i in recordings[~self.checked[recordings]]:
-            found = zlib.crc32(self.frames[self.starts[i] : self.starts[i] + self.lengths[i]])
+            found = checksum(str(self.names[i]), self.frames[self.starts[i] : self.starts[i] + self.lengths[i]])
             if found != self.checksums[i]:
                 what = f"{self.names[i]}: crc32 expected {self.checksums[i]:08x}, found {found:08x}"
                 raise self._damaged(self.folder / FRAMES, what)
