@@ -247,7 +247,7 @@ def test_frames_of_another_size_are_refused(whole, tmp_path, size):
     if size is not None:
         (tmp_path / "skeletons.f32").write_bytes(content[:size] if size < 600 else content + bytes(size))
     with pytest.raises(
-        UserError, match=r"skeletons\.f32 is damaged \(.* bytes expected, .* found\): delete .* and x\."
+        UserError, match=r"skeletons\.f32 is damaged \(.* bytes expected, .* found\): delete .* and make it\."
     ):
         Store(tmp_path, "make it")
 
