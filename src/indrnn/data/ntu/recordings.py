@@ -22,9 +22,10 @@ from indrnn.data.ntu.store import Store
 from indrnn.errors import UserError, positive
 
 COORDINATES = SLOTS * JOINTS * 3
+AGAIN = "run `make data NTU=<folder or zip of the .skeleton files>`"
 HOW = (
-    "NTU RGB+D may not be passed on: ask the ROSE Lab of Nanyang Technological University for the skeletons, then run "
-    "`make data NTU=<folder or zip of the .skeleton files>`"
+    "NTU RGB+D may not be passed on: ask the ROSE Lab of Nanyang Technological University for the skeletons, then "
+    f"{AGAIN}"
 )
 SHORTEST, LONGEST, DEVIATION = 5, 40, 5  # steps, of the random lengths in the authors' code
 NOISE, STATISTICS = 3, 4  # streams of random numbers beside those of TRAIN, VAL, TEST
@@ -93,7 +94,7 @@ class Skeletons(Data):
         """
         if self.store is not None:
             return
-        store = stand_in_store() if self.source == "stand_in" else Store(data_folder() / "ntu", HOW)
+        store = stand_in_store() if self.source == "stand_in" else Store(data_folder() / "ntu", HOW, AGAIN)
         self.labels = np.array([name.action - 1 for name in store.names], np.int64)
         if len(self.labels) and self.labels.max() >= self.output_size:
             raise UserError(f"data.output_size must be at least {self.labels.max() + 1}, not {self.output_size}.")

@@ -30,6 +30,10 @@ def checksum(name: str, frames: bytes | np.ndarray) -> int:
 class Store:
     """A folder that ``indrnn.data.ntu.build`` has made, open for reading.
 
+    Args:
+        hint: how to get it, said where it is missing.
+        again: how to get it again, said where it is damaged; ``hint`` if not given.
+
     Attributes:
         about: what the index says of all: source, steps, refused files.
         names: of the recordings, sorted.
@@ -41,11 +45,11 @@ class Store:
         UserError: a file is damaged.
     """
 
-    def __init__(self, folder: Path, hint: str):
+    def __init__(self, folder: Path, hint: str, again: str | None = None):
         path = folder / INDEX
         if not path.is_file():
             raise NoData(f"{path} is missing: {hint}.")
-        self.folder, self.hint = folder, hint
+        self.folder, self.again = folder, again or hint
         try:
             self.index = path.read_bytes()
             self.about = json.loads(self.index)
@@ -84,4 +88,4 @@ class Store:
             self.checked[i] = True
 
     def _damaged(self, path: Path, what: str) -> UserError:
-        return UserError(f"{path} is damaged ({what}): delete {self.folder} and {self.hint}.")
+        return UserError(f"{path} is damaged ({what}): delete {self.folder} and {self.again}.")
