@@ -25,7 +25,7 @@ from indrnn.data.ntu.bodies import STEPS, to_sequence
 from indrnn.data.ntu.names import Name, missing_skeletons
 from indrnn.data.ntu.skeleton import Refused, parse
 from indrnn.data.ntu.sources import ENDING, Source
-from indrnn.data.ntu.store import FRAME_BYTES, FRAMES, INDEX
+from indrnn.data.ntu.store import FRAME_BYTES, FRAMES, INDEX, checksum
 from indrnn.errors import UserError
 
 CHUNK = 16  # files that a process gets at a time
@@ -192,7 +192,8 @@ def _build(
                 _stop_if_too_many(refused, len(wanted))
                 continue
             content = np.ascontiguousarray(result, "<f4").tobytes()
-            rows.append([name.removesuffix(ENDING), position, len(result), zlib.crc32(content)])
+            stem = name.removesuffix(ENDING)
+            rows.append([stem, position, len(result), checksum(stem, content)])
             frames.write(content)
             position += len(result)
             print(json.dumps(rows[-1]), file=lines)
@@ -219,18 +220,19 @@ def _resumed(rows_part: Path, frames_part: Path, plan: dict[str, Any]) -> list[l
     """
     rows, position = [], 0
     frames_part.touch()
-    first, *lines = rows_part.read_text().split("\n") if rows_part.exists() else [""]
+    first, *lines = rows_part.read_text(errors="replace").split("\n") if rows_part.exists() else [""]
     if first == json.dumps(plan):
         with open(frames_part, "rb") as frames:
             for line in lines[:-1]:  # the last piece is empty, or half a line
                 try:
-                    name, start, length, checksum = json.loads(line)
+                    name, start, length, crc = json.loads(line)
                     content = frames.read(length * FRAME_BYTES)
-                except (ValueError, TypeError):
+                    same = len(content) == length * FRAME_BYTES and checksum(name, content) == crc
+                except (ValueError, TypeError, AttributeError, OverflowError, MemoryError):
                     break
-                if start != position or len(content) != length * FRAME_BYTES or zlib.crc32(content) != checksum:
+                if start != position or not same:
                     break
-                rows.append([name, start, length, checksum])
+                rows.append([name, start, length, crc])
                 position += length
     os.truncate(frames_part, position * FRAME_BYTES)
     rows_part.write_text("".join(json.dumps(x) + "\n" for x in [plan, *rows]))

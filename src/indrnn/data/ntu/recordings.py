@@ -18,7 +18,7 @@ from indrnn.data.ntu.geometry import DISTANCES, joint_line_distances, rotated
 from indrnn.data.ntu.names import COUNTS, PROTOCOLS
 from indrnn.data.ntu.skeleton import JOINTS
 from indrnn.data.ntu.stand_in_store import stand_in_store
-from indrnn.data.ntu.store import HOW, Store
+from indrnn.data.ntu.store import AGAIN, HOW, Store
 from indrnn.errors import UserError, positive
 
 COORDINATES = SLOTS * JOINTS * 3
@@ -89,7 +89,7 @@ class Skeletons(Data):
         """
         if self.store is not None:
             return
-        store = stand_in_store() if self.source == "stand_in" else Store(data_folder() / "ntu", HOW)
+        store = stand_in_store() if self.source == "stand_in" else Store(data_folder() / "ntu", HOW, AGAIN)
         self.labels = np.array([name.action - 1 for name in store.names], np.int64)
         if len(self.labels) and self.labels.max() >= self.output_size:
             raise UserError(f"data.output_size must be at least {self.labels.max() + 1}, not {self.output_size}.")

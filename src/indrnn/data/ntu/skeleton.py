@@ -56,8 +56,9 @@ def parse(content: bytes, name: str) -> dict[int, np.ndarray]:
         joints = np.array(numbers).reshape(-1, JOINTS, JOINT_VALUES)[:, :, :3]
         far = np.argwhere(~(np.abs(joints).max(-1) < FAR))  # also where one is NaN
         if len(far):
-            at, joint = far[0]
-            lines.refuse("x y z are no metres: {:g} {:g} {:g}".format(*joints[at, joint]), starts[at] + joint + 1)
+            number = starts[far[0, 0]] + far[0, 1] + 1
+            x_y_z = b" ".join(lines.lines[number - 1].split()[:3])
+            lines.refuse(f"x y z are no metres: {shown(x_y_z)}", number)
         bodies[body] = np.full((frames, JOINTS, 3), np.nan, np.float32)
         bodies[body][list(tracked)] = joints
     return bodies
@@ -72,6 +73,7 @@ class _Lines:
             self.lines.pop()
         if not self.lines:
             self.refuse("the file is empty")
+        self.plain = b"_" not in content  # float reads 1_0 as 10
 
     def refuse(self, reason: str, number: int = 0) -> NoReturn:
         raise Refused(f"{self.name}, line {number or max(self.number, 1)}: {reason}.")
@@ -104,17 +106,17 @@ class _Lines:
     def joints(self) -> list[float]:
         """The 12 numbers of each of the 25 joints, one after another."""
         rows = [line.split() for line in self.lines[self.number : self.number + JOINTS]]
-        if len(rows) == JOINTS and set(map(len, rows)) == {JOINT_VALUES}:
+        if self.plain and len(rows) == JOINTS and set(map(len, rows)) == {JOINT_VALUES}:
             with contextlib.suppress(ValueError):
                 found = list(map(float, itertools.chain.from_iterable(rows)))
                 self.number += JOINTS
                 return found
-        for joint in range(JOINTS):  # line by line, to say which one is wrong
+        for joint in range(JOINTS):  # line by line, to say which one is wrong, if any is
             values = self.next(f"joint {joint + 1} of {JOINTS}").split()
             if len(values) != JOINT_VALUES:
                 self.refuse(f"a joint has {JOINT_VALUES} numbers, not {len(values)}")
             self.numbers(values)
-        raise AssertionError("one of these lines was wrong")
+        return list(map(float, itertools.chain.from_iterable(rows)))
 
     def numbers(self, values: list[bytes]) -> None:
         for wrong in (value for value in values if not _is_number(value)):
@@ -131,7 +133,7 @@ def _is_number(text: bytes) -> bool:
         float(text)
     except ValueError:
         return False
-    return True
+    return b"_" not in text
 
 
 def shown(text: bytes) -> str:

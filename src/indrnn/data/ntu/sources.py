@@ -1,6 +1,8 @@
 """Where raw ``.skeleton`` files lie: in a folder or in a zip archive, which is read without unpacking it."""
 
+import lzma
 import zipfile
+import zlib
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -8,6 +10,8 @@ from typing import Protocol
 from indrnn.errors import UserError
 
 ENDING = ".skeleton"
+# What zipfile raises for archives that are damaged, encrypted or packed in a way it does not know.
+DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError)
 
 
 class Source(Protocol):
@@ -55,14 +59,14 @@ class Zip:
     def archive(self) -> zipfile.ZipFile:
         try:
             return zipfile.ZipFile(self.path)
-        except zipfile.BadZipFile:
+        except DAMAGE:
             raise UserError(f"{self.path} is no zip archive, or only half of one: fetch it again.") from None
 
     @cached_property
     def files(self) -> dict[str, str]:
         for name in self.archive.namelist():
             path = PurePosixPath(name.replace("\\", "/"))
-            if path.is_absolute() or ".." in path.parts or ":" in path.parts[:1][0][1:2]:
+            if path.is_absolute() or ".." in path.parts or name[1:2] == ":":
                 raise UserError(f"{self.path} has a member that leads out of its folder, {name!r}: do not trust it.")
         named = ((PurePosixPath(name).name, name) for name in self.archive.namelist() if name.endswith(ENDING))
         return by_name(named, self.path)
@@ -73,8 +77,8 @@ class Zip:
     def read(self, name: str) -> bytes:
         try:
             return self.archive.read(self.files[name])
-        except (zipfile.BadZipFile, zipfile.zlib.error, EOFError) as error:
-            raise UserError(f"{self.path} is damaged at {self.files[name]} ({error}): fetch it again.") from None
+        except (*DAMAGE, OSError) as error:
+            raise UserError(f"{self.files[name]} in {self.path} cannot be read ({error}).") from None
 
 
 def source_at(path: str | Path) -> Folder | Zip:
