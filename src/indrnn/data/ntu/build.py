@@ -145,9 +145,7 @@ def _in_order(source: Source, steps: list[str], names: list[str], jobs: int) -> 
         yield from (convert(source, steps, name) for name in names)
         return
     chunks = (names[i : i + CHUNK] for i in range(0, len(names), CHUNK))
-    # Threads of this process do not survive a fork, so a fresh one forks: it imports once, and they share its memory.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["__main__", __name__])
+    context = multiprocessing.get_context("spawn")  # a fork would take locks along whose threads it leaves behind
     with ProcessPoolExecutor(jobs, context, _begin, (source, steps)) as pool:
         try:
             waiting: deque = deque()
