@@ -16,6 +16,7 @@ WHERE = $(if $(MACHINE),machine=$(MACHINE))
 PUBLISH = .venv/bin/python scripts/publish.py
 BENCH = .venv/bin/python scripts/bench.py
 GRADIENTS = .venv/bin/python scripts/gradients.py
+FIGURES = .venv/bin/python scripts/figures.py
 GET_DATA = .venv/bin/python scripts/get_data.py
 TEST = .venv/bin/python -m pytest
 LINT = .venv/bin/ruff check . && .venv/bin/ruff format --check .
@@ -28,7 +29,7 @@ SETUP = scripts/setup.py --extras '$(EXTRAS)' $(if $(PYTHON),--this-python) \
 	$(if $(filter setup,$(MAKECMDGOALS)),,--quiet)
 
 .PHONY: help setup test test-slow lint data plan reproduce-table publish milestones tables adding mnist \
-	pmnist depth sensitivity ptb-char ptb-word ntu bench gradients smoke clean lock wandb-sync
+	pmnist depth sensitivity ptb-char ptb-word ntu bench gradients figures smoke clean lock wandb-sync
 .NOTPARALLEL:
 
 help:
@@ -102,6 +103,9 @@ bench: setup ## speed and memory of layers and updates on one CPU core, into res
 
 gradients: setup ## do networks of 21 layers train, and their gradients per layer, into results/gradients (2 minutes)
 	$(GRADIENTS)
+
+figures: setup ## what single neurons remember, as figures and one experiment, into results/figures (4 minutes)
+	$(FIGURES) --profile '$(PROFILE)'
 
 later = echo "make $(1) is not part of this version yet: $(2) brings it; make adding, mnist, pmnist, ptb-char and ptb-word work." >&2; exit 1
 

@@ -23,7 +23,8 @@ def activations(seen: Activations, path: Path) -> None:
     marked = [seen.values[mark] for mark in seen.marks]
     inputs.plot(marks, marked, color="black", linestyle="", marker="o", label="marked")
     for place, value in zip(marks, marked, strict=True):
-        inputs.annotate(f"{value:.2f}", (place, value), xytext=(6, 0), textcoords="offset points", va="center")
+        words = {"xytext": (7, 0), "textcoords": "offset points", "va": "center"}
+        inputs.annotate(f"{value:.2f}", (place, value), bbox={"color": "white", "pad": 1}, **words)
     inputs.set_ylabel("input")
     inputs.set_ylim(-0.05, 1.6)
     inputs.set_title(f"Input: the marked values add up to {seen.target:.2f}", fontsize=10)

@@ -35,6 +35,7 @@ class Gradients:
     seed: int
     signature: str
     updates: int
+    data: str
     start_loss: float
     start: list[list[float]]
     end_loss: float
@@ -49,7 +50,7 @@ def measure(model: str, trained: Trained) -> Gradients:
         batches = trained.data.calibration_batches(CALIBRATION_EXAMPLES)
         recompute_batch_norm(network, (x.transpose(0, 1).contiguous() for x, *_ in batches))
         found += norms(network, x, y)
-    return Gradients(model, trained.cfg.seed, trained.signature, trained.updates, *found)
+    return Gradients(model, trained.cfg.seed, trained.signature, trained.updates, trained.of_data, *found)
 
 
 def norms(network: nn.Module, x: Tensor, y: Tensor) -> tuple[float, list[list[float]]]:

@@ -55,6 +55,12 @@ class Trained:
     network: Network
     updates: int
 
+    @property
+    def of_data(self) -> str:
+        """Which data these are, and what they stand in for if they do."""
+        described = self.data.describe()
+        return described["stand_in"] or described["name"]
+
 
 def adding(profile: str, budget: int, seed: int) -> list[str]:
     return [*ADDING[profile], f"trainer.max_updates={budget}", f"seed={seed}"]
