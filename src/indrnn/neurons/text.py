@@ -53,7 +53,8 @@ def figure3(about: dict[str, Any], seen: Activations) -> list[str]:
 
 def figure4(cuts: dict[int, list[Cut]]) -> list[str]:
     """How, both tables, the verdicts."""
-    seeds = len(next(iter(cuts.values())))
+    first = next(iter(cuts))
+    seeds = len(cuts[first])
     lines = bullets(
         [
             "A neuron is ranked by r = min over a, c of the mean of (a h + c - y)² over "
@@ -64,7 +65,8 @@ def figure4(cuts: dict[int, list[Cut]]) -> list[str]:
             "them. Test sequences choose nothing.",
             f"Test mse (squared units; chance is 1/6); mean ± sample standard deviation ({seeds} seeds). Judged: one "
             f"neuron still solves the task, test mse below {SOLVED:g} in every seed. The median and the worst neuron "
-            "show that this can fail. The paper's network has made 60,000 updates at T = 5000.",
+            "show that this can fail. The paper's network has made 60,000 updates at T = 5000"
+            + (f"; {first:,} are what this experiment gives, the others are longer." if len(cuts) > 1 else "."),
         ]
     )
     rows, single = [], []
@@ -76,8 +78,8 @@ def figure4(cuts: dict[int, list[Cut]]) -> list[str]:
             rows.append([*row, f"**{integrator.judge(found, kind)}**"])
         for cut in found:
             best = cut.neuron(KINDS[0])
-            row = [f"{budget:,}", str(cut.seed), f"{cut.full:.3g}", str(best.number), f"{best.u:.5f}"]
-            row += [f"{value:.3g}" for value in (best.residual, best.before, best.after)]
+            row = [f"{budget:,}", str(cut.seed), f"{cut.full:#.3g}", str(best.number), f"{best.u:.5f}"]
+            row += [f"{value:#.3g}" for value in (best.residual, best.before, best.after)]
             single.append([*row, str(cut.alive), cut.signature])
     heads = ["updates", "neuron", "full network", "cut, output unit as trained", "cut, found again", "u", "verdict"]
     lines += ["", *aligned(heads, rows), "", "The best neuron of each network:", ""]
@@ -86,7 +88,7 @@ def figure4(cuts: dict[int, list[Cut]]) -> list[str]:
 
 
 def number(values: list[float]) -> str:
-    return plus_minus(values, ".3g")
+    return plus_minus(values, "#.3g")
 
 
 def figure5(about: dict[str, Any], u: Weights) -> list[str]:
@@ -124,7 +126,7 @@ def table1(u: Weights) -> list[str]:
         [str(layer), *(f"{100 * weights.remember(after, n):.1f}" for n in steps), f"{100 * endless(after):.1f}"]
         for layer, after in enumerate(u.end, 1)
     ]
-    heads = ["layer", *(f"{n} steps{' (T)' * (n == u.seq_len)}" for n in steps), "no end"]
+    heads = ["layer", *(f"{n} step{'s' * (n > 1)}{' (T)' * (n == u.seq_len)}" for n in steps), "no end"]
     return [*lines, "", *aligned(heads, rows), "", "![Memory length](p19_table1_memory_length.png)"]
 
 
@@ -141,8 +143,8 @@ def over_steps(about: dict[str, Any], gradients: dict[str, list[Gradients]]) -> 
             "gradient of the last step's loss with respect to the state of a layer after step t (h, of the LSTM h and "
             "its cell together), through time and through the layers above, on one batch of training sequences.",
             "Dropout is off, and batch norm's statistics are constants from training data. Computed in float64. "
-            f"Training computes in float32 and flushes to 0 what is below {over_time.SMALLEST:.1e}; a 0 here is a true "
-            "one: no path of active ReLUs leads to the loss.",
+            f"Training computes in float32 and flushes to 0 what is below {over_time.SMALLEST:.1e}; a 0 here is below "
+            "2e-308, or no path of active ReLUs leads to the loss at all.",
             f"Geometric means over {len(trained.SEEDS)} seeds, 0 where a seed has 0; losses in nats, mean ± sample "
             f"standard deviation (chance is ln 10 = {math.log(10):.2f}).",
         ]
