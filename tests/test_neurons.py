@@ -54,6 +54,9 @@ def test_the_finder_finds_a_planted_integrator_and_leaves_out_the_silent(planted
     best, median, worst = (cut.neuron(kind) for kind in KINDS)
     assert (best.number, best.u, cut.alive) == (4, 1.0, len(order))
     assert best.after < 1e-9 < 0.01 < median.after < 1.1 * worst.after and best.before > 0.1
+    alone = integrator.only(planted.network, median.number)
+    integrator.retrain_(alone, integrator.unseen(planted, 1))
+    assert median.after == integrator.mse(alone, integrator.test_batches(planted.data))
     seen = activations.look(planted)
     assert seen.integrator == 4 and seen.spiking[0] == 1 and seen.weight == pytest.approx(0.5)
     assert seen.target == pytest.approx(sum(seen.values[mark] for mark in seen.marks))
@@ -105,6 +108,7 @@ def test_the_cut_network_is_the_full_one_with_all_other_head_weights_at_zero():
     network, x = of_two_layers().network, torch.randint(-2, 3, (T, 5, 2)).float()
     for parameter in network.parameters():  # small whole numbers: every sum is exact in any order
         parameter.copy_(torch.randint(-1, 2, parameter.shape))
+    network.head.bias.fill_(2)
     before, answers = copy.deepcopy(network.state_dict()), []
     for number in range(6):
         alone, full = integrator.only(network, number), copy.deepcopy(network)
