@@ -31,6 +31,9 @@ def publish(profile: str, out: Path) -> str:
             not there yet. Nothing is written then.
     """
     trained.check(profile)
+    about = measured.about(f"make figures PROFILE={profile}") | {"profile": profile}
+    about |= {"overrides": {"adding": trained.ADDING, "u": trained.SIX_LAYERS, "gradients": trained.GRADIENTS}}
+    about["overrides"] = {name: found[profile] for name, found in about["overrides"].items()}
     cuts: dict[int, list[integrator.Cut]] = {}
     for budget in trained.BUDGETS[profile]:
         for seed in trained.SEEDS:
@@ -46,9 +49,6 @@ def publish(profile: str, out: Path) -> str:
         ]
         for model in trained.MODELS
     }
-    about = measured.about(f"make figures PROFILE={profile}") | {"profile": profile}
-    about |= {"overrides": {"adding": trained.ADDING, "u": trained.SIX_LAYERS, "gradients": trained.GRADIENTS}}
-    about["overrides"] = {name: found[profile] for name, found in about["overrides"].items()}
     text = markdown(about, cuts, seen, u, gradients)
     draw = {
         "p18_figure3_activations": partial(draw_adding.activations, seen),

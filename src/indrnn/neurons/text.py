@@ -66,7 +66,11 @@ def figure4(cuts: dict[int, list[Cut]]) -> list[str]:
             f"Test mse (squared units; chance is 1/6); mean ± sample standard deviation ({seeds} seeds). Judged: one "
             f"neuron still solves the task, test mse below {SOLVED:g} in every seed. The median and the worst neuron "
             "show that this can fail. The paper's network has made 60,000 updates at T = 5000"
-            + (f"; {first:,} are what this experiment gives, the others are longer." if len(cuts) > 1 else "."),
+            + (
+                f"; here {first:,} updates are the experiment's own budget, and the others are longer."
+                if len(cuts) > 1
+                else "."
+            ),
         ]
     )
     rows, single = [], []

@@ -6,6 +6,7 @@ networks of finished runs in the runs folder, with the weights that validation c
 
 import copy
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from omegaconf import DictConfig
@@ -96,9 +97,13 @@ def check(profile: str) -> None:
     runs = [(overrides, plan.build(overrides)) for overrides in wanted(profile)]
     missing = [overrides for overrides, cfg in runs if profile != HERE and finished(cfg) is None]
     if missing:
+        sweeps: dict[str, list[str]] = {}
+        for *words, seed in missing:
+            sweeps.setdefault(" ".join(words), []).append(seed.removeprefix("seed="))
+        commands = [f".venv/bin/python -m indrnn.train -m {words} seed={','.join(s)}" for words, s in sweeps.items()]
         raise UserError(
             f"Profile {profile} reads the weights of finished runs, of which {len(missing)} of {len(runs)} are not on "
-            f"this machine; the first: .venv/bin/python -m indrnn.train {' '.join(missing[0])}"
+            f"this machine: {'; '.join(commands)}"
         )
 
 
@@ -109,7 +114,7 @@ def finished(cfg: DictConfig) -> dict | None:
     return done if done and done["status"] == "finished" and (folder / "weights.pt").exists() else None
 
 
-def folder_of(cfg: DictConfig):
+def folder_of(cfg: DictConfig) -> Path:
     return record.ROOT / cfg.machine.runs / record.signature(record.signed(cfg))
 
 
