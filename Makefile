@@ -18,6 +18,7 @@ WHERE = $(if $(MACHINE),machine=$(MACHINE))
 PUBLISH = .venv/bin/python scripts/publish.py
 BENCH = .venv/bin/python scripts/bench.py
 GRADIENTS = .venv/bin/python scripts/gradients.py
+FIGURES = .venv/bin/python scripts/figures.py
 GET_DATA = .venv/bin/python scripts/get_data.py
 TEST = .venv/bin/python -m pytest
 LINT = .venv/bin/ruff check . && .venv/bin/ruff format --check .
@@ -30,7 +31,7 @@ SETUP = scripts/setup.py --extras '$(EXTRAS)' $(if $(PYTHON),--this-python) \
 	$(if $(filter setup,$(MAKECMDGOALS)),,--quiet)
 
 .PHONY: help setup test test-slow lint data plan reproduce-table publish milestones tables adding mnist \
-	pmnist depth sensitivity ptb-char ptb-word ntu bench gradients smoke clean lock wandb-sync
+	pmnist depth sensitivity ptb-char ptb-word ntu bench gradients figures smoke clean lock wandb-sync
 .NOTPARALLEL:
 
 help:
@@ -104,6 +105,9 @@ bench: setup ## speed and memory of layers and updates on one CPU core, into res
 
 gradients: setup ## do networks of 21 layers train, and their gradients per layer, into results/gradients (2 minutes)
 	$(GRADIENTS)
+
+figures: setup ## what single neurons remember, as figures and one experiment, into results/figures (4 minutes)
+	$(FIGURES) --profile '$(PROFILE)'
 
 smoke: setup ## the cells of all tables at quick sizes with 2 updates, into a temporary folder
 	$(REPRODUCE) --smoke --launcher '$(LAUNCHER)' --jobs '$(JOBS)'

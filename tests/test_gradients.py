@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
-from indrnn import gradients, gradients_report
-from indrnn.baselines import lstm
+from indrnn import gradients, gradients_report, layerwise
+from indrnn.baselines import irnn, lstm
 from indrnn.gradients import Trained
 
 
@@ -43,16 +43,18 @@ def test_a_contrast_needs_one_to_hold_and_the_other_not(ours, theirs, verdict):
     assert gradients.contrast({gradients.OURS: ours, gradients.THEIRS: theirs, "IndRNN": "holds"}) == verdict
 
 
-def test_layer_by_layer_an_lstm_is_the_same_function_of_the_same_parameters():
-    cell, x = lstm(3, 4, 3), torch.randn(5, 2, 3)
-    stacked = gradients.Stacked(cell)
+@pytest.mark.parametrize("kind", [lstm, irnn])
+def test_layer_by_layer_it_is_the_same_function_of_the_same_parameters(kind):
+    cell, x = kind(3, 4, 3), torch.randn(5, 2, 3)
+    stacked = layerwise.Stacked(cell)
     assert {id(p) for p in stacked.parameters()} == {id(p) for p in cell.parameters()}
-    h, state = stacked.features(x)
-    expected, (h_last, c_last) = cell(x)
+    h, state = stacked(x)
+    expected, last = cell(x)
     torch.testing.assert_close(h, expected)
-    torch.testing.assert_close(torch.cat([c for _, c in state]), c_last)
-    again, _ = stacked.features(x, state)
-    torch.testing.assert_close(again, cell(x, (h_last, c_last))[0])
+    ends = [torch.cat(parts) for parts in zip(*state, strict=True)] if kind is lstm else [torch.cat(state)]
+    torch.testing.assert_close(ends, list(last) if kind is lstm else [last])
+    again, _ = stacked(x, state)
+    torch.testing.assert_close(again, cell(x, last)[0])
 
 
 def test_trains_every_model_and_writes_the_same_files_twice(tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ from indrnn.record import ROOT
 
 FLOORS = [
     {"errors", "recurrence", "padding"},
-    {"layers", "norm_dropout", "baselines", "metrics", "data", "schedules"},
+    {"layers", "memory_length", "norm_dropout", "baselines", "metrics", "data", "schedules"},
     {"transition", "networks", "dense", "drop_in", "tasks", "language", "language_network", "dynamic"},
     {"record", "callbacks", "sitting", "listen", "ranks", "run", "train"},
 ]

@@ -17,7 +17,7 @@ HERE = "{}.{}".format(*sys.version_info)
 MAKE = shutil.which("make") or pytest.skip("make is not installed", allow_module_level=True)
 TARGETS = ["setup", "test", "test-slow", "lint", "data", "plan", "reproduce-table", "publish"]
 TARGETS += ["milestones", "tables", "adding", "mnist", "pmnist", "depth", "sensitivity", "ptb-char", "ptb-word", "ntu"]
-TARGETS += ["bench", "gradients", "smoke", "clean", "lock", "wandb-sync"]
+TARGETS += ["bench", "gradients", "figures", "smoke", "clean", "lock", "wandb-sync"]
 
 
 # The lists of packages

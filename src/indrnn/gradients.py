@@ -15,9 +15,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from indrnn import plan, record
-from indrnn.layers import IndRNNUnit
-from indrnn.networks import Baseline
+from indrnn import layerwise, measured, plan, record
 from indrnn.updates import Updates
 
 # The small network of the quick profile, half as wide, at a constant rate that all share. There, u starts from
@@ -82,37 +80,15 @@ CLAIMS: dict[str, Callable[[Trained], bool]] = {
 }
 
 
-class Stacked(nn.Module):
-    """torch's deep LSTM as layers that can be looked at one by one: the same parameters, the same function."""
-
-    def __init__(self, cell: nn.LSTM):
-        super().__init__()
-        self.layers = nn.ModuleList()
-        for number in range(cell.num_layers):
-            layer = nn.LSTM(cell.hidden_size if number else cell.input_size, cell.hidden_size)
-            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
-                setattr(layer, f"{name}_l0", getattr(cell, f"{name}_l{number}"))
-            self.layers.append(layer)
-
-    def features(self, x: Tensor, state: list | None = None, lengths: Tensor | None = None) -> tuple[Tensor, list]:
-        """x (T, B, M), state one a layer; no padding -> outputs (T, B, N), state."""
-        last = []
-        for layer, start in zip(self.layers, state or [None] * len(self.layers), strict=True):
-            x, end = layer(x, start)
-            last.append(end)
-        return x, last
-
-
 def train(model: str, seed: int) -> Trained:
     """Make the updates of one network."""
     cfg = plan.build([*COMMON, *MODELS[model], f"seed={seed}"])
     updates = Updates(cfg)
     updates.data.setup()
     network = updates.task.network
-    if isinstance(network.body, Baseline):
-        network.body = Stacked(network.body.cell)
+    layerwise.take_apart_(network)
     outputs: dict[int, Tensor] = {}
-    for number, layer in enumerate(layers(network)):
+    for number, layer in enumerate(layerwise.layers(network)):
         layer.register_forward_hook(partial(keep, outputs, number))
     losses, norms, targets = [], [], Counter()
     for number in range(MARKS[-1]):
@@ -132,11 +108,6 @@ def clipped(model: str) -> str:
     return f"{model} by {trainer.clip_by} at {trainer.clip:g}"
 
 
-def layers(network: nn.Module) -> list[nn.Module]:
-    """The recurrent layers, the first one first."""
-    return [module for module in network.modules() if isinstance(module, IndRNNUnit | nn.LSTM)]
-
-
 def keep(outputs: dict[int, Tensor], number: int, layer: nn.Module, inputs: Any, result: tuple[Tensor, Any]) -> None:
     """A forward hook that puts the outputs of layer ``number`` into ``outputs`` and asks for their gradient."""
     result[0].retain_grad()
@@ -151,8 +122,7 @@ def entropy(counts: Counter) -> float:
 
 def judge(claim: str, runs: Iterable[Trained]) -> str:
     """A threshold is decided when every seed is on one side of it."""
-    found = {CLAIMS[claim](run) for run in runs}
-    return "undecided" if len(found) > 1 else "holds" if found.pop() else "does not hold"
+    return measured.verdict([CLAIMS[claim](run) for run in runs])
 
 
 def contrast(verdicts: dict[str, str]) -> str:

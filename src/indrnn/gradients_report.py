@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import math
 import statistics
 from dataclasses import asdict
 from functools import partial
@@ -11,9 +10,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from indrnn import gradients, record, render
+from indrnn import gradients, measured, record, render
 from indrnn.gradients import Trained
-from indrnn.sitting import device_name
+from indrnn.measured import geometric, plus_minus, provenance
 
 STYLES = (("#00366f", "-"), ("#e0a100", "-."), ("#5b8c5a", ":"), ("#d1495b", "--"))
 
@@ -21,7 +20,7 @@ STYLES = (("#00366f", "-"), ("#e0a100", "-."), ("#5b8c5a", ":"), ("#d1495b", "--
 def publish(out: Path) -> str:
     """Train all, write ptb_char.json, .md and .png into a folder; returns the text of the second."""
     runs = {model: [gradients.train(model, seed) for seed in gradients.SEEDS] for model in gradients.MODELS}
-    about = {"command": "make gradients", "device": device_name("cpu"), **record.code(), "overrides": gradients.COMMON}
+    about = measured.about("make gradients") | {"overrides": gradients.COMMON}
     about |= {"models": gradients.MODELS, "marks": gradients.MARKS}
     about |= {"clipped": [gradients.clipped(model) for model in gradients.MODELS]}
     found = about | {"runs": [asdict(run) for some in runs.values() for run in some]}
@@ -71,12 +70,7 @@ def markdown(runs: dict[str, list[Trained]], about: dict[str, Any]) -> str:
     )
     lines += ["", "A claim is decided when every seed is on one side; the last column says whether one does what the"]
     lines += ["other does not."]
-    code = f"{about['commit']} (source {about['source']}{', uncommitted changes' * about['dirty']})"
-    versions = ", ".join(f"{name} {version}" for name, version in sorted(about["versions"].items()))
-    lines += ["", "## Provenance", ""]
-    lines += render.bullets(
-        [f"Commit: {code}.", f"Versions: {versions}.", f"Device: {about['device']}.", f"Command: `{about['command']}`"]
-    )
+    lines += ["", *provenance(about)]
     return "\n".join([*lines, "", "![Losses and gradient norms](ptb_char.png)"]) + "\n"
 
 
@@ -84,18 +78,6 @@ def evenness(runs: list[Trained], mark: int) -> str:
     """Gradient norm of the first layer by that of the last, and the largest by the smallest."""
     ratio, spread = (geometric([of(run, mark) for run in runs]) for of in (Trained.ratio, Trained.spread))
     return f"{ratio:.2g} ({spread:.2g})"
-
-
-def plus_minus(values: list[float]) -> str:
-    deviation = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):.2f}{deviation}"
-
-
-def geometric(values: list[float]) -> float:
-    """0 and infinity stay what they are."""
-    if 0 in values or math.inf in values:
-        return math.inf if math.inf in values else 0.0
-    return statistics.geometric_mean(values)
 
 
 def draw(runs: dict[str, list[Trained]], path: Path) -> None:

@@ -1,0 +1,28 @@
+"""Draw what single neurons remember (P18 Figures 3 and 4, P19 Figure 5 and Table 1) into results/figures/<profile>."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from indrnn import record
+from indrnn.errors import UserError
+from indrnn.neurons import report
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--profile", default="quick", help="quick trains here; fast and paper read finished runs")
+    parser.add_argument(
+        "--out", type=Path, default=record.ROOT / "results" / "figures", help="above the profile's folder"
+    )
+    args = parser.parse_args()
+    try:
+        print(report.publish(args.profile, args.out / args.profile))
+    except (UserError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
