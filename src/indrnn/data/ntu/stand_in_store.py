@@ -15,13 +15,9 @@ PERFORMERS, REPLICATIONS = 40, 2  # as many as in NTU RGB+D, so that its protoco
 log = logging.getLogger(__name__)
 
 
-def stand_in_store(folder: Path | None = None) -> Store:
-    """Make the store on first use (half a minute on one core), in data/ntu_stand_in; other processes wait for it.
-
-    Args:
-        folder: another place for it.
-    """
-    folder = folder or ROOT / "data" / "ntu_stand_in"
+def stand_in_store() -> Store:
+    """Make the store on first use (half a minute on one core), in data/ntu_stand_in; other processes wait for it."""
+    folder = ROOT / "data" / "ntu_stand_in"
     source = Recordings(PERFORMERS, REPLICATIONS)
     about = f"stand-in recordings {code()}"
     if not (folder / "index.json").exists():
