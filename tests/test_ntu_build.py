@@ -288,13 +288,22 @@ def killed_at(files: Path, store: Path, moment: int) -> bool:
 def test_killed_at_any_write_it_goes_on_to_the_same_bytes(tmp_path, files, monkeypatch):
     monkeypatch.setattr(building, "SAVE_EVERY", 6)
     built(files, tmp_path / "undisturbed")
-    moment, store = 0, tmp_path / "store"
+    moment, store, old = 0, tmp_path / "store", tmp_path / "old"
+    built(made.folder(tmp_path / "other", NAMES[:5], F=7), old)
+    shutil.copytree(old, store)
     while killed_at(files, store, moment):
+        try:
+            half = Store(store, "")
+        except NoData:  # never the index of the one beside the frames of the other
+            assert not (store / "index.json").exists()
+        else:
+            half.check(np.arange(len(half.names)))
         built(files, store)
         assert contents(store) == contents(tmp_path / "undisturbed")
         shutil.rmtree(store)
+        shutil.copytree(old, store)
         moment += 1
-    assert moment >= 2 + 3 * 2 + 2 + 4  # resumed, saved, the ends of both files, their new names
+    assert moment > 12  # what was done is read, six files are saved three times, both files end and get their names
 
 
 @pytest.fixture

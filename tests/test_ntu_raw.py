@@ -10,7 +10,7 @@ import pytest
 import skeleton_files as made
 from hypothesis import given
 from hypothesis import strategies as st
-from test_ntu_build import NAMES, built, contents, zipped
+from test_ntu_build import NAMES, built, contents, stopping_after, zipped
 from test_text import CALM
 
 from indrnn.data.ntu import raw
@@ -83,6 +83,19 @@ def test_a_refused_file_that_is_repaired_is_taken_at_the_next_start(tmp_path, fi
         (files / f"{name}.skeleton").write_bytes(content)
     assert built(files, tmp_path / "store")["refused"] == []
     assert contents(tmp_path / "store") == contents(tmp_path / "undisturbed")
+
+
+def test_names_are_sorted_though_a_repaired_file_comes_last(tmp_path, files):
+    good = (files / f"{NAMES[3]}.skeleton").read_bytes()
+    spoil(files)
+    with pytest.raises(KeyboardInterrupt):
+        built(files, tmp_path / "store", progress=stopping_after(12))
+    (files / f"{NAMES[3]}.skeleton").write_bytes(good)
+    assert len(built(files, tmp_path / "store")["refused"]) == 2
+    store = Store(tmp_path / "store", "")
+    assert [str(name) for name in store.names] == [name for name in NAMES if name not in list(BAD)[1:]]
+    assert store.starts[3] > store.starts[4]
+    store.check(np.arange(16))
 
 
 def test_too_many_refused_files_stop_a_build_that_goes_on_once_they_are_repaired(tmp_path, files):
