@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import skeleton_files as made
 import torch
+from hydra.utils import instantiate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_ntu_build import built
@@ -16,6 +17,7 @@ from indrnn import record
 from indrnn.data import TEST, TRAIN, VAL
 from indrnn.data.ntu import stand_in_store
 from indrnn.data.ntu.crops import fixed_draws, frame_numbers
+from indrnn.data.ntu.geometry import joint_line_distances
 from indrnn.data.ntu.names import CS_TRAINING
 from indrnn.data.ntu.recordings import Skeletons
 from indrnn.errors import NoData, UserError
@@ -233,13 +235,20 @@ def test_rotation_turns_training_recordings_alone(skeletons):
     assert torch.equal(data.examples(TEST)[0], plain.examples(TEST)[0])
 
 
-def test_distances_stand_before_the_coordinates(skeletons):
+def test_distances_stand_before_the_coordinates_of_every_step(skeletons, config):
     data, plain = skeletons(geometry=True, input_size=1944), skeletons()
-    for found, expected in ((data.train_batch(0), plain.train_batch(0)), (data.examples(VAL), plain.examples(VAL))):
-        assert found[0].shape[-1] == 1944 and torch.equal(found[0][..., 1794:], expected[0])
     x = data.train_batch(0)[0]
-    recordings, frames = seen(x)
-    assert not x[frames < 0].any() and not x[recordings % 2 == 0, :, 897:1794].any() and x[:, :, :897].any()
+    assert torch.equal(x, plain.train_batch(0)[0])
+    cfg = config("experiment=ntu_cs", "data.geometry=true", "data.input_size=1944", "recipe.hidden_size=8")
+    network = instantiate(cfg.model)
+    read = instantiate(cfg.task, network=network).time_first(x)
+    assert read.shape == (20, len(x), 1944) and torch.equal(read[..., 1794:], x.transpose(0, 1))
+    bodies = read[..., 1794:].unflatten(-1, (2, 25, 3))
+    torch.testing.assert_close(read[..., 897:1794], joint_line_distances(bodies[:, :, 1]))
+    torch.testing.assert_close(read[..., :897], joint_line_distances(bodies[:, :, 0]))
+    assert network.features(read)[0].shape == (20, len(x), 8)
+    plainly = instantiate(config("experiment=ntu_cs").task, network=network).time_first(x)
+    assert torch.equal(plainly, x.transpose(0, 1))
 
 
 def test_what_the_data_are_is_said(skeletons):

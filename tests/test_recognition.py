@@ -54,14 +54,18 @@ def test_lines_are_bones_limbs_and_pairs_of_ends():
     assert len({frozenset(line) for line in LINES}) == len(LINES) == 39 and DISTANCES == 897
 
 
+def distances(x: np.ndarray) -> np.ndarray:
+    return joint_line_distances(torch.from_numpy(x)).numpy()
+
+
 def test_distances_are_those_of_a_loop():
     x = bodies(0, 2, 3)
-    found = joint_line_distances(x)
+    found = distances(x)
     assert found.shape == (2, 3, 897)
     for i, j in itertools.product(range(2), range(3)):
         np.testing.assert_allclose(found[i, j], by_loops(x[i, j]), atol=1e-7)
-    assert joint_line_distances(x.astype(np.float32)).dtype == np.float32
-    np.testing.assert_allclose(joint_line_distances(x.astype(np.float32)), found, rtol=1e-3, atol=1e-5)
+    assert distances(x.astype(np.float32)).dtype == np.float32
+    np.testing.assert_allclose(distances(x.astype(np.float32)), found, rtol=1e-3, atol=1e-5)
 
 
 @CALM
@@ -69,15 +73,15 @@ def test_distances_are_those_of_a_loop():
 def test_distances_know_no_place_and_no_direction(seed):
     x, rng = bodies(seed, 2), np.random.default_rng(seed)
     turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))
-    np.testing.assert_allclose(joint_line_distances(x @ turn + rng.normal(size=3)), joint_line_distances(x), atol=1e-9)
-    np.testing.assert_allclose(joint_line_distances(3 * x), 3 * joint_line_distances(x), atol=1e-9)
+    np.testing.assert_allclose(distances(x @ turn + rng.normal(size=3)), distances(x), atol=1e-9)
+    np.testing.assert_allclose(distances(3 * x), 3 * distances(x), atol=1e-9)
 
 
 def test_a_body_that_is_not_there_and_joints_in_one_place_have_distance_0():
     x = bodies(0, 3).astype(np.float32)
     x[1] = 0
     x[2, 3] = x[2, 2]  # the head on the neck: a line with no direction
-    found = joint_line_distances(x)
+    found = distances(x)
     assert not found[1].any() and np.isfinite(found).all()
     line = LINES.index((3, 2))
     assert not found[2, 23 * line : 23 * (line + 1)].any() and found[2].any()

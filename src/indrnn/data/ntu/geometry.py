@@ -7,6 +7,8 @@ end of the body and the joint two steps before it; through two ends. For Kinect'
 import itertools
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from indrnn.data.ntu.kinect import PARENTS
 from indrnn.data.ntu.skeleton import JOINTS
@@ -17,19 +19,28 @@ LIMBS = ((3, 1), (7, 4), (11, 8), (14, 12), (18, 16))  # head, left hand, right 
 BONES = tuple((joint, parent) for joint, parent in enumerate(PARENTS) if parent >= 0)
 LINES = (*BONES, *LIMBS, *itertools.combinations((end for end, _ in LIMBS), 2))
 DISTANCES = len(LINES) * (JOINTS - 2)  # 897
-_TRIPLES = np.array([(j, a, b) for a, b in LINES for j in range(JOINTS) if j not in (a, b)])
+_OTHERS = [JOINTS * n + j for n, line in enumerate(LINES) for j in range(JOINTS) if j not in line]
 
 
-def joint_line_distances(x: np.ndarray) -> np.ndarray:
+def joint_line_distances(x: Tensor) -> Tensor:
     """(..., 25, 3) metres -> (..., 897) distances of every other joint from each of the 39 lines, metres.
 
     abs((x_j - x_a) × (x_b - x_a)) / abs(x_b - x_a); 0 where the two joints of a line are in one place, as all are of a
     body that is not there.
     """
-    joint, a, b = (x[..., place, :] for place in _TRIPLES.T)
-    along = b - a
-    area, base = (np.linalg.norm(v, axis=-1) for v in (np.cross(joint - a, along), along))
-    return np.divide(area, base, out=np.zeros_like(area), where=base > 0)
+    found = []
+    for a, b in LINES:  # one by one: all of a batch at once would take gigabytes
+        start, along = x[..., a : a + 1, :], x[..., b : b + 1, :] - x[..., a : a + 1, :]
+        area = torch.linalg.cross(x - start, along.expand_as(x)).norm(dim=-1)
+        base = along.norm(dim=-1)
+        found.append(torch.where(base > 0, area / base, 0.0))
+    return torch.cat(found, dim=-1)[..., torch.tensor(_OTHERS, device=x.device)]
+
+
+def with_distances(x: Tensor) -> Tensor:
+    """(..., n bodies x 25 x 3) coordinates -> (..., n (897 + 75)), the distances of all bodies first."""
+    bodies = x.unflatten(-1, (-1, JOINTS, 3))
+    return torch.cat([joint_line_distances(bodies).flatten(-2), x], dim=-1)
 
 
 def rotated(x: np.ndarray, angles: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from indrnn.data import TEST, TRAIN, VAL, Data, as_float, shuffled
 from indrnn.data.download import data_folder
 from indrnn.data.ntu.bodies import SLOTS
 from indrnn.data.ntu.crops import fixed_draws, frame_numbers
-from indrnn.data.ntu.geometry import DISTANCES, joint_line_distances, rotated
+from indrnn.data.ntu.geometry import DISTANCES, rotated
 from indrnn.data.ntu.names import COUNTS, PROTOCOLS
 from indrnn.data.ntu.skeleton import JOINTS
 from indrnn.data.ntu.stand_in_store import stand_in_store
@@ -38,7 +38,8 @@ class Skeletons(Data):
         protocol: ``cs`` tests other performers, ``cv`` another camera.
         val_share: of the training recordings, drawn with ``split_seed``, validates.
         crops: K in validation and test.
-        geometry: P19's distances from joints to lines are put before the coordinates, 897 a body.
+        geometry: the network reads P19's distances from joints to lines, too, 897 a body; a batch has coordinates only,
+            and ``indrnn.recognition`` computes them where the network is.
         vary_length: T of a training batch is drawn from N(seq_len, 5), as in P19, within 5 and 40. (The authors also
             drew it in validation and test; here it is seq_len.)
         rotation: training recordings are turned about the vertical by up to so many degrees; none if null.
@@ -77,7 +78,7 @@ class Skeletons(Data):
         if rotation is not None and not 0 < rotation <= 180:
             raise UserError(f"data.rotation must be degrees above 0 and up to 180, or null, not {rotation}.")
         self.source, self.protocol, self.val_share, self.split_seed = source, protocol, val_share, split_seed
-        self.crops, self.geometry, self.vary_length, self.rotation = list(crops), geometry, vary_length, rotation
+        self.crops, self.vary_length, self.rotation = list(crops), vary_length, rotation
         self.store: Store | None = None
 
     def setup(self, stage: str | None = None) -> None:
@@ -158,12 +159,8 @@ class Skeletons(Data):
         return x
 
     def _inputs(self, x: np.ndarray) -> Tensor:
-        """(n, T, 2, 25, 3) -> (n, T, M)."""
-        flat = x.reshape(*x.shape[:2], COORDINATES)
-        if self.geometry:
-            distances = joint_line_distances(x).reshape(*x.shape[:2], SLOTS * DISTANCES)
-            flat = np.concatenate([distances, flat], axis=-1)
-        return as_float(flat)
+        """(n, T, 2, 25, 3) -> (n, T, 150)."""
+        return as_float(x.reshape(*x.shape[:2], COORDINATES))
 
     def _fixed(self, split: int) -> DataLoader:
         return DataLoader(_Batches(self, split), batch_size=None)
