@@ -318,7 +318,7 @@ def test_whatever_is_damaged_in_what_is_done_is_done_again(tmp_path, files, stop
     built(files, tmp_path / "undisturbed")
     rng, parts = np.random.default_rng(0), ("index.json.part", "skeletons.f32.part")
     whole = {name: (stopped / name).read_bytes() for name in parts}
-    for i in range(120):
+    for i in range(60):
         for name in parts:
             (stopped / name).write_bytes(whole[name])
         damaged = bytearray(whole[parts[i % 2]])

@@ -2,12 +2,16 @@
 
 import importlib.util
 import json
+import os
 import re
+import signal
+import subprocess
 import sys
 
 import numpy as np
 import pytest
 import skeleton_files as made
+from forked import wait_for
 from hypothesis import given
 from hypothesis import strategies as st
 from test_ntu_build import NAMES, built, contents, stopping_after, zipped
@@ -309,3 +313,34 @@ def test_bytes_are_compared_once(whole, monkeypatch):
     for _ in range(3):
         store.check(np.array([3, 5]))
     assert len(counted) == 4
+
+
+@pytest.mark.slow
+def test_killed_and_interrupted_with_two_processes_it_leaves_none_and_goes_on(tmp_path):
+    files = made.folder(tmp_path / "raw", made.names(range(1, 9), performers=range(1, 9), actions=range(1, 9)), F=40)
+    built(files, tmp_path / "undisturbed")
+    command = [sys.executable, "scripts/get_data.py", "--ntu", str(files), "--jobs", "2"]
+
+    def started() -> subprocess.Popen:
+        environment = os.environ | {"INDRNN_DATA": str(tmp_path / "data")}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        return subprocess.Popen(command, cwd=ROOT, env=environment, process_group=0, **pipes)
+
+    def done() -> int:
+        part = tmp_path / "data" / "ntu" / "skeletons.f32.part"
+        return part.stat().st_size if part.exists() else 0
+
+    for number, code in ((signal.SIGKILL, -9), (signal.SIGINT, 130)):
+        process, before = started(), done()
+        wait_for(lambda before=before: done() > before)
+        os.kill(process.pid, number) if number == signal.SIGKILL else os.killpg(process.pid, number)
+        said = process.communicate()[0]  # at its end, or that of the last worker
+        assert process.returncode == code and "Traceback" not in said and 0 < done(), said
+        assert number == signal.SIGKILL or said.endswith("stopped; the same command goes on\n")
+        with pytest.raises(ProcessLookupError):
+            wait_for(lambda group=process.pid: os.killpg(group, 0), 30)
+    process = started()
+    said = process.communicate()[0]
+    assert process.returncode == 0 and re.search("going on after [1-9][0-9,]* of 1,529 files", said), said
+    store, expected = (Store(place, "") for place in (tmp_path / "data" / "ntu", tmp_path / "undisturbed"))
+    assert store.names == expected.names and np.array_equal(store.frames, expected.frames)

@@ -19,7 +19,7 @@ from indrnn.errors import UserError
 
 ID = 72057594037931101  # as Kinect numbers bodies
 COORDINATES = st.floats(-300, 300, width=32)
-MANY = settings(CALM, max_examples=500)
+MANY = settings(CALM, max_examples=300)
 
 
 def same(found: dict, expected: dict) -> bool:
