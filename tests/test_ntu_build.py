@@ -378,3 +378,11 @@ def test_of_two_builders_one_is_refused_or_waits(tmp_path, files):
 def test_unknown_steps_are_refused(tmp_path, files):
     with pytest.raises(UserError, match="There is no step gohsts, links; there are: link, ghosts, motion"):
         built(files, tmp_path / "store", steps=["gohsts", "motion", "links"])
+
+
+def test_hidden_files_that_a_mac_packs_beside_the_others_are_none(tmp_path):
+    files = made.folder(tmp_path / "raw", NAMES[:2])
+    (files / f"._{NAMES[0]}.skeleton").write_bytes(b"")
+    packed = zipped(tmp_path / "x.zip", files, **{f"__MACOSX/._{NAMES[1]}.skeleton": b""})
+    for path in (files, packed):
+        assert source_at(path).names() == [f"{name}.skeleton" for name in NAMES[:2]]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from test_text import CALM
 
-from indrnn.data.ntu import read_skeleton, to_sequence
+from indrnn.data.ntu import read_skeleton, skeleton, to_sequence
 from indrnn.data.ntu.names import COUNTS, CS_TRAINING, RECORDINGS, Name, missing_skeletons
 from indrnn.data.ntu.skeleton import Refused, parse
 from indrnn.errors import UserError
@@ -360,3 +360,13 @@ def moved(track: np.ndarray) -> float:
         np.square(joints[j] - np.mean([other[j] for other in there], 0)).sum() for joints in there for j in range(25)
     ]
     return float(np.sqrt(np.mean(squares))) * len(there) / len(track) if there else 0.0
+
+
+def test_more_bodies_than_memory_holds_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(skeleton, "MOST", 11)
+    path = tmp_path / "S001C001P001R001A001.skeleton"
+    path.write_bytes(made.text({n: made.body(4, n) for n in (1, 2)}))
+    assert len(read_skeleton(path)) == 2
+    path.write_bytes(made.text({n: made.body(4, n) for n in (1, 2, 3)}))
+    with pytest.raises(Refused, match="3 bodies in 4 frames are no recording"):
+        read_skeleton(path)

@@ -17,6 +17,7 @@ from indrnn.errors import UserError
 JOINTS = 25
 BODY_VALUES, JOINT_VALUES = 10, 12
 FAR = 1e3  # metres; Kinect sees eight
+MOST = 1_000_000  # bodies x frames, 300 bytes each; recordings have a thousand
 
 
 class Refused(UserError):
@@ -50,6 +51,8 @@ def parse(content: bytes, name: str) -> dict[int, np.ndarray]:
                 lines.refuse(f"body {body} stands twice in {where}")
             tracked[frame] = lines.number, lines.joints()
     lines.end(frames)
+    if len(seen) * frames > MOST:
+        lines.refuse(f"{len(seen):,} bodies in {frames:,} frames are no recording")
     bodies = {}
     for body, tracked in seen.items():
         starts, numbers = zip(*tracked.values(), strict=True)

@@ -3,13 +3,15 @@
 import lzma
 import zipfile
 import zlib
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from indrnn.errors import UserError
 
 ENDING = ".skeleton"
+File = TypeVar("File", Path, str)
 # What zipfile raises for archives that are damaged, encrypted or packed in a way it does not know.
 DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError)
 
@@ -95,10 +97,16 @@ def source_at(path: str | Path) -> Folder | Zip:
     raise UserError(f"{path} is neither a folder nor a zip archive with the raw .skeleton files.")
 
 
-def by_name(files, where: Path) -> dict:
-    """Files by their names; UserError where two have the same one."""
+def by_name(files: Iterable[tuple[str, File]], where: Path) -> dict[str, File]:
+    """Files by their names, but for hidden ones (a Mac packs its own beside them).
+
+    Raises:
+        UserError: two have the same name.
+    """
     found = {}
     for name, file in files:
+        if name.startswith("."):
+            continue
         if name in found:
             raise UserError(f"{where} holds {name} twice, as {found[name]} and {file}: remove one.")
         found[name] = file
