@@ -76,6 +76,27 @@ def test_a_row_may_read_another_metric_of_the_same_runs(tmp_path):
     assert report.planned == len({run.signature for run in plan.runs(["table3_ptb_word"], "paper")})
 
 
+def test_where_data_are_missing_the_footer_says_how_to_get_them(tmp_path):
+    for run in make(tmp_path, "table4_ntu", "paper", columns=["ntu_cs"]):
+        record.write(tmp_path / run.signature, record_of(run, status="no_data"), [])
+    report = tables.report("table4_ntu", "paper", tmp_path)
+    assert cell(report, "indrnn_6", "ntu_cs").verdict == "no data 3/3"
+    assert cell(report, "indrnn_6", "ntu_cv").verdict == "incomplete 0/3"
+    text = " ".join(render.markdown(report, None).split())
+    assert "- No data: NTU RGB+D may not be passed on. Ask the ROSE Lab" in text and "make data NTU=<folder" in text
+    make(tmp_path, "table4_ntu", "paper", lambda run: 80.0, columns=["ntu_cs"])
+    assert "No data:" not in render.markdown(tables.report("table4_ntu", "paper", tmp_path), None)
+
+
+def test_where_higher_is_better_more_than_the_paper_is_better(tmp_path):
+    values = {"IndRNN (4 layers)": 79.57, "IndRNN (6 layers)": 83.0, "dense-IndRNN": 83.0}
+    make(tmp_path, "table4_ntu", "paper", lambda run: values.get(run.row, 80.0), columns=["ntu_cs"])
+    report = tables.report("table4_ntu", "paper", tmp_path)
+    found = {row: x.verdict for row, x in report.columns["ntu_cs"].items()}
+    assert [found[row] for row in ("indrnn_4", "indrnn_6", "dense_indrnn")] == ["reproduced", "better", "worse"]
+    assert cell(report, "dense_indrnn", "ntu_cs").gap == pytest.approx(-1.88)
+
+
 def test_a_row_may_have_a_budget_of_its_own():
     cells = {x.row: x for x in plan.plan(schema.load_table("table2_ptb_char"), "fast", seeds=[0])}
     updates = {row: cells[row].runs[0].config["trainer"]["max_updates"] for row in ("indrnn_6", "indrnn_6_150")}
