@@ -6,7 +6,7 @@ from pathlib import Path
 
 from indrnn.data import stand_in
 from indrnn.data.download import ROOT
-from indrnn.data.ntu.build import build
+from indrnn.data.ntu.build import Results, build
 from indrnn.data.ntu.store import Store
 from indrnn.data.stand_in.recordings import Recordings
 
@@ -18,11 +18,13 @@ log = logging.getLogger(__name__)
 def stand_in_store() -> Store:
     """Make the store on first use (half a minute on one core), in data/ntu_stand_in; other processes wait for it."""
     folder = ROOT / "data" / "ntu_stand_in"
+
+    def announced(results: Results, done: int, total: int) -> Results:
+        log.info("Making %s stand-in recordings in %s, once.", f"{total:,}", folder)
+        return results
+
     source = Recordings(PERFORMERS, REPLICATIONS)
-    about = f"stand-in recordings {code()}"
-    if not (folder / "index.json").exists():
-        log.info("Making %s stand-in recordings in %s, once.", f"{len(source.names()):,}", folder)
-    build(source, folder, about, wait=True)
+    build(source, folder, f"stand-in recordings {code()}", progress=announced, wait=True)
     return Store(folder, "start again, it is made anew")
 
 
