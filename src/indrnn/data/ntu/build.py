@@ -8,13 +8,14 @@ index comes last. Refused files are tried again at every start.
 import fcntl
 import json
 import multiprocessing.connection
+import multiprocessing.resource_tracker
 import os
 import signal
 import threading
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import IO, Any
@@ -124,7 +125,6 @@ _given: tuple = ()  # source and steps, in a worker
 def _begin(source: Source, steps: list[str]) -> None:
     """In a worker, once: a source knows tens of thousands of names, too many to come with every chunk."""
     global _given
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches workers, too; the process that started them ends them
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _given = source, steps
 
@@ -139,6 +139,15 @@ def _convert_all(names: list[str]) -> list[np.ndarray | str]:
     return [convert(*_given, name) for name in names]
 
 
+def _submit(pool: ProcessPoolExecutor, chunk: list[str]) -> Future:
+    """Ctrl-C is held back from the workers, which start here; it would hit them while they import."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return pool.submit(_convert_all, chunk)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _in_order(source: Source, steps: list[str], names: list[str], jobs: int) -> Results:
     """``convert`` of all, in their order; at most four chunks a process are on their way."""
     if jobs == 1:
@@ -146,11 +155,12 @@ def _in_order(source: Source, steps: list[str], names: list[str], jobs: int) -> 
         return
     chunks = (names[i : i + CHUNK] for i in range(0, len(names), CHUNK))
     context = multiprocessing.get_context("spawn")  # a fork would take locks along whose threads it leaves behind
+    multiprocessing.resource_tracker.ensure_running()  # where it starts later, it lets signals through again
     with ProcessPoolExecutor(jobs, context, _begin, (source, steps)) as pool:
         try:
             waiting: deque = deque()
             for chunk in chunks:
-                waiting.append(pool.submit(_convert_all, chunk))
+                waiting.append(_submit(pool, chunk))
                 if len(waiting) > 4 * jobs:
                     yield from waiting.popleft().result()
             while waiting:
