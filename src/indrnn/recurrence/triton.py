@@ -1,12 +1,12 @@
-"""The recurrence on a GPU, sequential in time: every column (b, n) is one lane that walks from the first step to the last.
+"""The recurrence on a GPU, sequential in time: a column (b, n) is one lane that walks from the first step to the last.
 
 Compiled by Triton on first use; not yet run on a GPU, only by Triton's interpreter on a CPU (TRITON_INTERPRET=1 set
 before the first import of triton), where it serves CPU tensors too, for tests. Reads x, h and dh contiguous as
 (T, B, N) and copies what is not. A gradient of u is summed by each lane in the order of time and then over the lanes by
 torch.sum, without atomics: the same bits every time.
 
-Shapes: T time, B batch, N neurons, C chunks of time; x, h and their gradients (T, B, N), u (N,), h0 (B, N), starts, ends
-(C, B, N).
+Shapes: T time, B batch, N neurons, C chunks of time; x, h and their gradients (T, B, N), u (N,), h0 (B, N), starts,
+ends (C, B, N).
 """
 
 import os
