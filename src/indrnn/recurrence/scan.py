@@ -5,14 +5,15 @@ any sign of u:
 
     F(h) = left + slope · max(0, h - knee), between left = F(0) and right = F(∞),   h >= 0
 
-1. For all chunks at once, step by step: (slope, knee, left, right) of each chunk. left and right are states like any
-   other; where the end that starts at 0 falls below zero by z, the knee moves by z / slope.
+1. For all chunks at once, step by step: knee, left and right of each chunk; slope = u^L. left and right are states like
+   any other; where the end that starts at 0 falls below zero by z, the knee moves by z / slope.
 2. Chunk after chunk: the state before each, from F of the chunk before. Step 1 is done alone, as h0 may be negative.
 3. For all chunks at once, step by step: the states, by the recurrence itself.
 
 That is about 2 L + T / L steps one after the other, L = `chunk_length(T)`, instead of T. The line is kept by its knee
 and not as a h + b: there, for u above one, b is a sum of huge terms that cancel, and the state is lost in its rounding.
-Backward, dz_t = σ'_t (dh_t + u dz_{t+1}) is linear: dz of a chunk's first step is left + slope · (dz after it).
+Backward, dz_t = σ'_t (dh_t + u dz_{t+1}) is linear: dz of a chunk's first step is left + slope · (dz after it), or left
+alone where one of its steps is dead.
 
 Memory: h, and less than ten tensors of h's size divided by L. This file is the definition, in torch, for any device;
 where Triton serves, `scan_triton.py` computes the same. A gradient of u is summed in the order of time within
@@ -100,23 +101,24 @@ def backward_in_chunks(
     return dx, du.sum((0, 1)), u * dx[0] if len(h) > 0 else torch.zeros_like(h0)
 
 
-def chunk_maps(x: Tensor, u: Tensor, activation: str, length: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """slope, knee, left, right of each whole chunk of x; the identity cuts nothing off and needs no knee and right."""
+def chunk_maps(x: Tensor, u: Tensor, activation: str, length: int) -> tuple[Tensor, Tensor, Tensor]:
+    """knee, left, right of each whole chunk of x; the identity cuts nothing off and has no knee and right."""
     whole = len(x) // length
     largest = scan_triton.largest_state(x.dtype)
-    slope, knee = x.new_ones(whole, *x.shape[1:]), x.new_zeros(whole, *x.shape[1:])
-    left, right = torch.zeros_like(slope), torch.full_like(slope, largest)
+    knee, left = x.new_zeros(whole, *x.shape[1:]), x.new_zeros(whole, *x.shape[1:])
+    right = torch.full_like(left, largest)
     for j in range(length):
         x_j = x[j::length][:whole]
-        slope, left, right = u * slope, x_j + u * left, x_j + u * right
+        left, right = x_j + u * left, x_j + u * right
         if activation == "relu":
+            slope = scan_triton.slope(u, j + 1)
             knee = torch.where((left < 0) & (slope > 0), (knee - left / slope).clamp(max=largest), knee)
             left, right = torch.relu(left), torch.relu(right)
-    return slope, knee, left, right
+    return knee, left, right
 
 
 def apply_map(
-    slope: Tensor, knee: Tensor, left: Tensor, right: Tensor, u: Tensor, h: Tensor, activation: str
+    knee: Tensor, left: Tensor, right: Tensor, slope: Tensor, u: Tensor, h: Tensor, activation: str
 ) -> Tensor:
     """F(h) for a state h before a chunk, h >= 0 with ReLU."""
     if activation == "identity":
@@ -130,24 +132,23 @@ def apply_map(
 def _states_before(x: Tensor, u: Tensor, first: Tensor, activation: str, length: int) -> Tensor:
     """h before every chunk of x, from ``first`` (1, B, N) before them all; (0, B, N) where there is no chunk."""
     maps = chunk_maps(x, u, activation, length)
-    states = list(first)
+    slope, states = scan_triton.slope(u, length), list(first)
     for c in range(-(-len(x) // length) - 1):
-        states.append(apply_map(*(a[c] for a in maps), u, states[c], activation))
+        states.append(apply_map(*(a[c] for a in maps), slope, u, states[c], activation))
     return torch.stack(states) if states else first
 
 
 def _gradients_after(dh: Tensor, h: Tensor, u: Tensor, h0: Tensor, activation: str, length: int) -> Tensor:
     """dz of the step after every chunk."""
     left = h0.new_zeros(-(-len(h) // length), *h0.shape)
-    slope, alive = torch.ones_like(left), torch.ones_like(left, dtype=torch.bool)
+    slope, alive = scan_triton.slope(u, length), torch.ones_like(left, dtype=torch.bool)
     for j in reversed(range(length)):
         h_j = h[j::length]
         n = len(h_j)
         left[:n] = pull_back(dh[j::length] + u * left[:n], h_j, activation, 0.0)
-        slope[:n] *= u
         if activation == "relu":
             alive[:n] &= ~(h_j <= 0)
     after = torch.zeros_like(left)
     for c in reversed(range(1, len(left))):
-        after[c - 1] = left[c] + torch.where(alive[c], slope[c] * after[c], 0)
+        after[c - 1] = left[c] + torch.where(alive[c], slope * after[c], 0)
     return after
