@@ -18,8 +18,8 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-5}
 SLOPE = 0.2
 PAIRS = [("triton", a) for a in ("relu", "leaky_relu", "tanh", "identity")] + [("scan", "relu"), ("scan", "identity")]
-# No, one and few steps, within and beyond the 8 that are loaded together; several chunks of the scan; odd, even and more
-# columns than a program has lanes.
+# No, one and few steps, within and beyond the 8 that are loaded together; several chunks of the scan; odd and even, and
+# more columns than a program has lanes.
 SIZES = [(0, 2, 3), (1, 1, 1), (2, 1, 6), (3, 2, 5), (17, 3, 11), (64, 1, 33), (131, 2, 4)]
 # The interpreter computes with numpy, which warns where a GPU is silent.
 pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
@@ -89,10 +89,9 @@ def test_long_memory_in_float32(backend):
     assert_like_reference(backend, "relu", x / T**0.5, u, h0, dh)
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("backend, activation", PAIRS)
-def test_same_bits_every_time(backend, activation, dtype):
-    inputs = sample(33, 3, 13, dtype)
+def test_same_bits_every_time(backend, activation):
+    inputs = sample(33, 3, 13, torch.float32)
     once, again = (gradients(lambda *a: recurrence(*a, activation, SLOPE, backend), *inputs) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(once, again, strict=True))
 
@@ -100,9 +99,9 @@ def test_same_bits_every_time(backend, activation, dtype):
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")], ids=str)
 @pytest.mark.parametrize("backend, activation", PAIRS)
 def test_nan_and_infinity_go_where_the_definition_sends_them(backend, activation, bad):
-    """At steps 12, 17 and 24: in the middle of a chunk of the scan, and the first of one forward and backward."""
-    for name, step in [("x", 12), ("x", 17), ("h0", 0), ("dh", 12), ("dh", 24)]:
-        x, u, h0, dh = sample(30, 1, 6)
+    """At steps 9, 12 and 15: the first of a chunk of the scan, in the middle of one, the last of one backward."""
+    for name, step in [("x", 9), ("x", 12), ("h0", 0), ("dh", 12), ("dh", 15)]:
+        x, u, h0, dh = sample(20, 1, 6)
         {"x": x[step], "h0": h0, "dh": dh[step]}[name].fill_(bad)
         ours = gradients(lambda *a: recurrence(*a, activation, SLOPE, backend), x, u, h0, dh)
         exact = gradients(lambda *a: reference.forward(*a, activation, SLOPE), x, u, h0, dh)
@@ -113,7 +112,7 @@ def test_nan_and_infinity_go_where_the_definition_sends_them(backend, activation
 @pytest.mark.parametrize("activation", ["relu", "identity"])
 def test_the_scan_of_kernels_is_the_scan_of_torch(activation, dtype):
     """With u up to ±3, where states overflow or are cut off from anything below."""
-    x, _, h0, dh = sample(150, 1, 13, dtype)
+    x, _, h0, dh = sample(70, 1, 13, dtype)
     u = torch.linspace(-3, 3, 13, dtype=dtype, device=DEVICE)
     x[:, :, ::2] -= 1
     for length in (8, 24):

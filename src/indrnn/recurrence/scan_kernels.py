@@ -2,8 +2,8 @@
 
 What they compute is defined in `scan.py`; loads are issued AHEAD steps together, as in `triton_kernels.py`.
 
-Shapes: T time, B batch, N neurons, C chunks of time; x, h, dh (T, B·N), u, slope (N,), lines (3 or 2, C, B·N), states, after
-(C, B·N).
+Shapes: T time, B batch, N neurons, C chunks of time; x, h, dh (T, B·N), u, slope (N,), lines (3 or 2, C, B·N), states,
+after (C, B·N).
 """
 
 import triton
