@@ -20,7 +20,7 @@ SLOPE = 0.2
 PAIRS = [("triton", a) for a in ("relu", "leaky_relu", "tanh", "identity")] + [("scan", "relu"), ("scan", "identity")]
 # No, one and few steps, within and beyond the 8 that are loaded together; several chunks of the scan; odd and even, and
 # more columns than a program has lanes.
-SIZES = [(0, 2, 3), (1, 1, 1), (2, 1, 6), (3, 2, 5), (17, 3, 11), (64, 1, 33), (131, 2, 4)]
+SIZES = [(0, 2, 3), (4, 0, 3), (1, 1, 1), (2, 1, 6), (3, 2, 5), (17, 3, 11), (64, 1, 4)]
 # The interpreter computes with numpy, which warns where a GPU is silent.
 pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
 
@@ -83,7 +83,7 @@ def test_any_strides_and_no_h0(backend):
 
 @pytest.mark.parametrize("backend", ["triton", "scan"])
 def test_long_memory_in_float32(backend):
-    T = 5000 if DEVICE.type == "cuda" else 600  # the interpreter takes 10 ms a step
+    T = 5000 if DEVICE.type == "cuda" else 300  # the interpreter takes 10 ms a step
     x, _, h0, dh = sample(T, 2, 6, torch.float32)
     u = 2 ** (torch.linspace(-1, 1, 6, device=DEVICE) / T)
     assert_like_reference(backend, "relu", x / T**0.5, u, h0, dh)
@@ -91,7 +91,7 @@ def test_long_memory_in_float32(backend):
 
 @pytest.mark.parametrize("backend, activation", PAIRS)
 def test_same_bits_every_time(backend, activation):
-    inputs = sample(33, 3, 13, torch.float32)
+    inputs = sample(18, 3, 13, torch.float32)
     once, again = (gradients(lambda *a: recurrence(*a, activation, SLOPE, backend), *inputs) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(once, again, strict=True))
 
@@ -106,6 +106,14 @@ def test_nan_and_infinity_go_where_the_definition_sends_them(backend, activation
         ours = gradients(lambda *a: recurrence(*a, activation, SLOPE, backend), x, u, h0, dh)
         exact = gradients(lambda *a: reference.forward(*a, activation, SLOPE), x, u, h0, dh)
         torch.testing.assert_close(ours, exact, equal_nan=True, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("backend", ["triton", "scan"])
+def test_an_infinite_state_is_never_lost(backend):
+    """Not even where u^8 is the last number above zero, and the knee of the scan's line overflows."""
+    x, u, h0, _ = sample(20, 1, 1)
+    h = recurrence(-x.abs(), torch.full_like(u, 1e-40), torch.full_like(h0, torch.inf), backend=backend)
+    assert h.isposinf().all()
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)

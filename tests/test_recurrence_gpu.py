@@ -165,6 +165,12 @@ def test_cut_off_again_and_again_with_u_far_above_one(dtype):
         torch.testing.assert_close(scan.forward_in_chunks(x, u, h0, "relu", length), h)
 
 
+def test_an_infinite_state_is_never_lost():
+    """Not even where u^8 is the last number above zero, and the knee of the scan's line overflows."""
+    x, h0 = torch.full((20, 1, 1), -1.0, dtype=torch.float64), torch.full((1, 1), torch.inf, dtype=torch.float64)
+    assert scan.forward_in_chunks(x, x.new_tensor([1e-40]), h0, "relu", 8).isposinf().all()
+
+
 def test_masked_steps_of_minus_infinity():
     x = torch.randn(60, 2, 5, dtype=torch.float64)
     x[torch.rand(60, 2, 5) < 0.2] = -torch.inf
