@@ -14,8 +14,10 @@ TOLERANCE = {
     torch.bfloat16: {"rtol": 2e-5, "atol": 2e-5},  # computed in float32
     torch.float16: {"rtol": 2e-5, "atol": 2e-5},
 }
-BACKENDS = available_backends()
+BACKENDS = available_backends("cpu")
 ACTIVATIONS = ["relu", "leaky_relu", "tanh", "identity"]
+# Every backend with what it computes; the scan has no leaky ReLU and no tanh.
+PAIRS = [(b, a) for b in BACKENDS for a in ACTIVATIONS if b != "scan" or a in ("relu", "identity")]
 SLOPE = 0.2
 # T, B, N: no, one and two steps; a batch of none and one; odd and even; wider than one block of columns.
 SIZES = [(0, 2, 3), (4, 0, 3), (1, 1, 1), (1, 3, 4), (2, 1, 5), (7, 5, 3), (16, 4, 8), (3, 2, 4099)]
@@ -58,8 +60,7 @@ def tolerance(result, given):
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend, activation", PAIRS)
 def test_outputs_and_gradients(backend, activation, dtype, size):
     assert_like_reference(backend, activation, *sample(*size, dtype))
 
@@ -105,8 +106,7 @@ def test_omitted_h0_is_zero_and_inputs_stay_untouched(backend):
 
 
 @pytest.mark.parametrize("T", [0, 1, 4])
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend, activation", PAIRS)
 def test_first_and_second_derivatives(backend, activation, T):
     x, u, h0, _ = (a.requires_grad_() for a in sample(T, 2, 3))
     assert torch.autograd.gradcheck(lambda *a: recurrence(*a, activation, SLOPE, backend), (x, u, h0))
@@ -135,8 +135,7 @@ def test_third_derivative_of_the_reference():
     assert torch.autograd.gradgradcheck(gradient_norm, (x, u, h0))
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend, activation", PAIRS)
 def test_without_recurrence_is_the_activation(backend, activation):
     x, u, h0, _ = sample(6, 3, 4)
     h = recurrence(x, 0 * u, h0, activation, SLOPE, backend)
@@ -170,8 +169,7 @@ def test_a_dead_step_cuts_the_path(backend):
     assert dx.flatten().tolist() == [0, 0, 0, 0, 1, 1]
 
 
-@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "identity"])
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend, activation", [pair for pair in PAIRS if pair[1] != "tanh"])
 def test_scaling_the_input_scales_the_states(backend, activation):
     x, u, h0, _ = sample(9, 3, 4)
     once = recurrence(x, u, h0, activation, SLOPE, backend)
@@ -197,8 +195,7 @@ def test_a_sequence_may_be_cut_anywhere(backend):
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")], ids=str)
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend, activation", PAIRS)
 def test_nan_and_infinity_go_where_the_definition_sends_them(backend, activation, bad):
     for name in ("x", "h0", "dh"):
         x, u, h0, dh = sample(9, 1, 40)

@@ -15,10 +15,11 @@ import torch
 from torch.library import opcheck
 
 import indrnn.recurrence as package
-from indrnn.recurrence import available_backends, cpu, recurrence, reference
+from indrnn.recurrence import available_backends, cpu, recurrence, reference, scan, scan_triton, triton
 
-BACKENDS = available_backends()
+BACKENDS = available_backends("cpu")
 ACTIVATIONS = ["relu", "leaky_relu", "tanh", "identity"]
+OTHER = {"scan": "identity"} | {name: "tanh" for name in ("auto", "cpu", "triton", "reference")}  # than ReLU
 BIG = (64, 8, 301)  # enough elements for threads, and columns that no block divides evenly
 needs_cpu_backend = pytest.mark.skipif("cpu" not in BACKENDS, reason="the cpu backend cannot run here")
 
@@ -59,8 +60,7 @@ def forget_backends():
     forget()
 
 
-@pytest.mark.parametrize("activation", ["relu", "tanh"])
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend, activation", [(b, a) for b in BACKENDS for a in (OTHER[b], "relu")])
 def test_opcheck(backend, activation):
     x, u, h0, dh = (a.requires_grad_() for a in sample(4, 2, 3))
     opcheck(torch.ops.indrnn.recurrence.default, (x, u, h0, activation, 0.2, backend))
@@ -71,7 +71,7 @@ def test_opcheck(backend, activation):
 @pytest.mark.parametrize("backend", ["auto", *BACKENDS])
 def test_compiles_into_one_graph(backend):
     def step(x, u, h0):
-        return recurrence(2 * x, u, h0, "tanh", backend=backend).square().sum()
+        return recurrence(2 * x, u, h0, OTHER[backend], backend=backend).square().sum()
 
     x, u, h0, _ = (a.requires_grad_() for a in sample(5, 2, 3))
     compiled = torch.compile(step, fullgraph=True, backend="aot_eager")
@@ -217,7 +217,7 @@ def test_without_numba_the_reference_takes_over_with_one_warning(monkeypatch, fo
         gradients(x, u, h0, dh, activation="tanh")
     assert len(caught) == 1
     torch.testing.assert_close(ours, gradients(x, u, h0, dh, backend="reference"))
-    assert available_backends() == ("reference",)
+    assert available_backends("cpu") == ("scan", "reference")
     with pytest.raises(ValueError, match="backend: 'cpu' was asked for, but .*numba"):
         recurrence(x, u, backend="cpu")
 
@@ -240,9 +240,9 @@ def test_a_broken_cache_costs_a_compilation_and_one_warning(monkeypatch, forget_
 
 
 def test_importing_is_light():
-    """numba takes half a second to import: at the top of no file, so not before the first use on a CPU."""
-    for module in (package, cpu, reference):
+    """numba and triton take long to import, and triton may be absent: not before the first use that needs them."""
+    for module in (package, cpu, reference, scan, scan_triton, triton):
         top = ast.parse(Path(module.__file__).read_text()).body
         names = [n.name for s in top if isinstance(s, ast.Import) for n in s.names]
         names += [s.module for s in top if isinstance(s, ast.ImportFrom)]
-        assert not [name for name in names if name.startswith("numba")]
+        assert not [name for name in names if name.startswith(("numba", "triton"))]

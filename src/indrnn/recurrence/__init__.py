@@ -3,7 +3,7 @@
 Shapes: T time, B batch, N neurons; x, h and their gradients (T, B, N), u (N,), h0 (B, N).
 
 A backend is a module of this folder with four functions: `forward`, `backward`, `serves` (does it compute
-this at all) and `missing` (what this machine lacks for it). It is handed checked tensors of one dtype, either
+this at all) and `missing` (what a device lacks for it). It is handed checked tensors of one dtype, either
 float32 or float64.
 """
 
@@ -15,12 +15,15 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from indrnn.recurrence import cpu, reference
+from indrnn.recurrence import cpu, reference, scan, triton
 
 __all__ = ["available_backends", "recurrence"]
 
-# "auto" takes the first that serves.
-_BACKENDS = {"cpu": cpu, "reference": reference}
+_BACKENDS = {"cpu": cpu, "triton": triton, "scan": scan, "reference": reference}
+# Where a GPU scans instead of walking from step to step: long sequences in few columns (b, n). A walk has as many lanes
+# as columns and a GPU wants 100,000 of them, but it reads x once and the scan twice. An estimate, not yet measured.
+SCAN_FROM_STEPS = 2048
+SCAN_UP_TO_COLUMNS = 16384
 _ACTIVATIONS = ("relu", "leaky_relu", "tanh", "identity")
 
 
@@ -42,7 +45,7 @@ def recurrence(
         h0: state before the first step, (B, N); zeros if omitted.
         activation: "relu", "leaky_relu", "tanh" or "identity".
         negative_slope: slope of leaky_relu below zero, > 0 so that σ' follows from h; the others ignore it.
-        backend: a name from `available_backends()`, or "auto" for the fastest one that serves.
+        backend: a name from `available_backends()`, or "auto" for the fastest one that serves (on a GPU an estimate).
 
     Returns h, the states of all steps, (T, B, N), contiguous; the last state is h[-1].
 
@@ -61,9 +64,18 @@ def recurrence(
     return _states(x, u, h0, activation, float(negative_slope), backend)
 
 
-def available_backends() -> tuple[str, ...]:
-    """Names of the backends that this machine can run, fastest first; the first call may compile."""
-    return tuple(name for name, module in _BACKENDS.items() if module.missing("relu", torch.float32) is None)
+def available_backends(device_type: str | None = None) -> tuple[str, ...]:
+    """Names of the backends that run here on tensors of ``device_type`` ("cpu", "cuda"), or of either if omitted.
+
+    The first call may compile.
+    """
+    here = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+    devices = [torch.device(name) for name in (here if device_type is None else [device_type])]
+    return tuple(name for name, module in _BACKENDS.items() if any(_runs(module, device) for device in devices))
+
+
+def _runs(module: ModuleType, device: torch.device) -> bool:
+    return module.serves(device.type, "relu") and module.missing("relu", torch.float32, device) is None
 
 
 def _checked(x: Tensor, u: Tensor, h0: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -101,17 +113,32 @@ def _check_options(activation: str, negative_slope: float, backend: str) -> None
         raise ValueError(f"backend: expected auto or one of {', '.join(_BACKENDS)}, got {backend!r}")
 
 
+def _module(backend: str, h: Tensor, activation: str) -> ModuleType:
+    T, B, N = h.shape
+    return _choose(_candidates(backend, h.device.type, T, B * N), h.device, activation, h.dtype)
+
+
+def _candidates(backend: str, device_type: str, T: int, columns: int) -> tuple[str, ...]:
+    """The backends to try: "auto" takes the first that serves."""
+    if backend != "auto":
+        return (backend,)
+    if device_type == "cuda":
+        scan_first = T >= SCAN_FROM_STEPS and columns <= SCAN_UP_TO_COLUMNS
+        return ("scan", "triton", "reference") if scan_first else ("triton", "scan", "reference")
+    return ("cpu", "reference")
+
+
 @functools.cache
-def _choose(backend: str, device_type: str, activation: str, dtype: torch.dtype) -> ModuleType:
-    for name in _BACKENDS if backend == "auto" else (backend,):
+def _choose(names: tuple[str, ...], device: torch.device, activation: str, dtype: torch.dtype) -> ModuleType:
+    for name in names:
         module = _BACKENDS[name]
-        if not module.serves(device_type, activation):
-            reason = f"it does not compute {activation} on {device_type} tensors"
-        elif (reason := module.missing(activation, dtype)) is None:
+        if not module.serves(device.type, activation):
+            reason = f"it does not compute {activation} on {device.type} tensors"
+        elif (reason := module.missing(activation, dtype, device)) is None:
             return module
-        elif backend == "auto":
+        elif len(names) > 1:
             _warn(f"indrnn: recurrence backend {name!r} cannot run here ({reason}); a slower one takes over")
-    raise ValueError(f"backend: {backend!r} was asked for, but {reason}")
+    raise ValueError(f"backend: {names[0]!r} was asked for, but {reason}")
 
 
 @functools.cache
@@ -122,16 +149,14 @@ def _warn(message: str) -> None:
 # The backend is chosen inside the operators, where torch.compile and fake tensors do not look.
 @torch.library.custom_op("indrnn::recurrence", mutates_args=())
 def _states(x: Tensor, u: Tensor, h0: Tensor, activation: str, negative_slope: float, backend: str) -> Tensor:
-    module = _choose(backend, x.device.type, activation, x.dtype)
-    return module.forward(x, u, h0, activation, negative_slope)
+    return _module(backend, x, activation).forward(x, u, h0, activation, negative_slope)
 
 
 @torch.library.custom_op("indrnn::recurrence_backward", mutates_args=())
 def _backward(
     dh: Tensor, h: Tensor, u: Tensor, h0: Tensor, activation: str, negative_slope: float, backend: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    module = _choose(backend, h.device.type, activation, h.dtype)
-    return module.backward(dh, h, u, h0, activation, negative_slope)
+    return _module(backend, h, activation).backward(dh, h, u, h0, activation, negative_slope)
 
 
 @_states.register_fake

@@ -30,7 +30,7 @@ def serves(device_type: str, activation: str) -> bool:
     return device_type == "cpu"
 
 
-def missing(activation: str, dtype: torch.dtype) -> str | None:
+def missing(activation: str, dtype: torch.dtype, device: torch.device) -> str | None:
     """What keeps this machine from using this backend, None if nothing does. The first call compiles."""
     try:
         _forward_kernel(activation, dtype)

@@ -16,7 +16,7 @@ def serves(device_type: str, activation: str) -> bool:
     return True
 
 
-def missing(activation: str, dtype: torch.dtype) -> None:
+def missing(activation: str, dtype: torch.dtype, device: torch.device) -> None:
     return None
 
 
