@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from test_text import CALM
 
 from indrnn.data.ntu import build as building
-from indrnn.data.ntu import to_sequence
+from indrnn.data.ntu import to_sequence, workers
 from indrnn.data.ntu.build import build
 from indrnn.data.ntu.skeleton import parse
 from indrnn.data.ntu.sources import Folder, Zip, source_at
@@ -164,7 +164,7 @@ def test_the_store_holds_what_the_files_say(tmp_path, files):
 
 
 def test_two_processes_give_the_same_bytes(tmp_path, files, monkeypatch):
-    monkeypatch.setattr(building, "CHUNK", 4)
+    monkeypatch.setattr(workers, "CHUNK", 4)
     built(files, tmp_path / "one")
     found = built(files, tmp_path / "two", jobs=2)
     assert contents(tmp_path / "one") == contents(tmp_path / "two") and found["files"] == 18
@@ -176,7 +176,7 @@ class CountingPool:
     most = waiting = 0
 
     def __init__(self, jobs, context, begin, given):
-        self.work = lambda names: [building.convert(*given, name) for name in names]
+        self.work = lambda names: [workers.convert(*given, name) for name in names]
 
     def __enter__(self):
         return self
@@ -188,7 +188,7 @@ class CountingPool:
         assert cancel_futures
 
     def submit(self, function, names):
-        assert function is building._convert_all and len(names) <= building.CHUNK
+        assert function is workers._convert_all and len(names) <= workers.CHUNK
         type(self).waiting += 1
         type(self).most = max(self.most, self.waiting)
         return Later(self, names)
@@ -204,8 +204,8 @@ class Later:
 
 
 def test_few_files_are_on_their_way_at_a_time(tmp_path, files, monkeypatch):
-    monkeypatch.setattr(building, "ProcessPoolExecutor", CountingPool)
-    monkeypatch.setattr(building, "CHUNK", 1)
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", CountingPool)
+    monkeypatch.setattr(workers, "CHUNK", 1)
     built(files, tmp_path / "store", jobs=2)
     assert CountingPool.most <= 9 < len(NAMES)
     built(files, tmp_path / "one")
@@ -350,7 +350,7 @@ def test_what_was_done_of_other_files_or_steps_does_not_count(tmp_path, files, s
 def test_a_complete_store_is_not_made_again(tmp_path, files, monkeypatch):
     first, before = built(files, tmp_path / "store"), contents(tmp_path / "store")
     with monkeypatch.context() as patched:
-        patched.setattr(building, "convert", None)
+        patched.setattr(workers, "convert", None)
         assert built(files, tmp_path / "store") == first and contents(tmp_path / "store") == before
     made.folder(files, ["S002C001P001R001A001"])
     assert built(files, tmp_path / "store")["files"] == 19

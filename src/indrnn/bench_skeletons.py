@@ -12,9 +12,9 @@ from indrnn import render
 from indrnn.bench import best
 from indrnn.data.ntu import read_skeleton
 from indrnn.data.ntu.bodies import STEPS
-from indrnn.data.ntu.build import convert
 from indrnn.data.ntu.names import RECORDINGS
 from indrnn.data.ntu.sources import Folder
+from indrnn.data.ntu.workers import convert
 from indrnn.data.stand_in.recordings import Recordings
 
 FILES = 36  # three of every action

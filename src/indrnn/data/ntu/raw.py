@@ -7,10 +7,11 @@ from tqdm import tqdm
 
 from indrnn.data.download import data_folder
 from indrnn.data.ntu.bodies import STEPS
-from indrnn.data.ntu.build import Results, build
+from indrnn.data.ntu.build import build
 from indrnn.data.ntu.names import COUNTS, PROTOCOLS, Name
 from indrnn.data.ntu.sources import source_at
 from indrnn.data.ntu.store import Store
+from indrnn.data.ntu.workers import Results
 from indrnn.errors import UserError
 
 WORDS = {"cs": "cross-subject", "cv": "cross-view"}

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from indrnn.data import stand_in
 from indrnn.data.download import ROOT
-from indrnn.data.ntu.build import Results, build
+from indrnn.data.ntu.build import build
 from indrnn.data.ntu.store import Store
+from indrnn.data.ntu.workers import Results
 from indrnn.data.stand_in.recordings import Recordings
 
 PERFORMERS, REPLICATIONS = 40, 2  # as many as in NTU RGB+D, so that its protocols split them
