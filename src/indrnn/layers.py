@@ -8,6 +8,7 @@ last valid step (where there is none: the state given, or zeros).
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -50,7 +51,13 @@ class IndRNNUnit(nn.Module):
         positions: if given, batch norm is frame-wise with statistics of their own for so many steps (FrameBatchNorm).
             The state is then a pair: h, (B, N), and the number of steps since it was zeros.
         backend: of ``indrnn.recurrence.recurrence``.
+        negative_slope: of leaky_relu.
+
+    ``watch``, set from outside, is called with the states h of all steps, (T, B, N), before batch norm and dropout; not
+    for padded batches.
     """
+
+    watch: Callable[[Tensor], None] | None = None
 
     def __init__(
         self,
@@ -62,6 +69,7 @@ class IndRNNUnit(nn.Module):
         dropout: float = 0.0,
         backend: str = "auto",
         positions: int | None = None,
+        negative_slope: float = 0.01,
     ):
         super().__init__()
         positive(hidden_size=hidden_size)
@@ -69,6 +77,7 @@ class IndRNNUnit(nn.Module):
             raise UserError(f"batch_norm must be one of {BATCH_NORM}, not {batch_norm!r}.")
         self.hidden_size, self.bound, self.u_range = hidden_size, bound, u_range
         self.activation, self.batch_norm, self.backend = activation, batch_norm, backend
+        self.negative_slope = negative_slope
         self.u = nn.Parameter(torch.empty(hidden_size))
         self.norm = sequence_norm(hidden_size, positions) if batch_norm else None
         self.dropout = SharedMaskDropout(dropout)
@@ -99,14 +108,17 @@ class IndRNNUnit(nn.Module):
                 x, W, b, u, h0, self.norm.weight, self.norm.bias, self.norm.eps, scale
             )
             self.norm.track_(*statistics, count=x.shape[0] * x.shape[1])
+            self._show(h)
             return y, last_of(h)
         if self._alone_in_few_passes(x, W):
             h = normed.layer(x, W, b, u, h0)
+            self._show(h)
             return self.dropout(h), last_of(h)
         z = x if W is None else F.linear(x, W, b)
         if self.batch_norm == "before":
             z = self.norm(z, None, start)
-        h = recurrence(z, u, h0, activation=self.activation, backend=self.backend)
+        h = self._states(z, u, h0)
+        self._show(h)
         last = last_of(h) if h.shape[0] else (torch.zeros_like(h.sum(0)) if h0 is None else h0)
         return self.dropout(self.norm(h, None, start) if self.batch_norm == "after" else h), last
 
@@ -130,10 +142,17 @@ class IndRNNUnit(nn.Module):
             z = self.norm(z, valid, start)
         # A ReLU is silent in the padding. The others go on as without input; at abs(u) above 1 they may grow there.
         z = blank(z, valid, -math.inf if self.activation == "relu" else 0.0)
-        h = recurrence(z, self._used_u(), h0, activation=self.activation, backend=self.backend)
+        h = self._states(z, self._used_u(), h0)
         last = at(torch.cat([h.new_zeros(h[:1].shape) if h0 is None else h0[None], h]), lengths.long())
         y = self.norm(h, valid, start) if self.batch_norm == "after" else h
         return blank(self.dropout(y), valid), last
+
+    def _states(self, z: Tensor, u: Tensor, h0: Tensor | None) -> Tensor:
+        return recurrence(z, u, h0, self.activation, self.negative_slope, self.backend)
+
+    def _show(self, h: Tensor) -> None:
+        if self.watch is not None:
+            self.watch(h.detach())
 
     def _used_u(self) -> Tensor:
         """u as the recurrence reads it: a subclass may bound it here."""
@@ -178,8 +197,10 @@ class IndRNNLayer(IndRNNUnit):
         kernel_size: int = 1,
         bias: bool = True,
         positions: int | None = None,
+        negative_slope: float = 0.01,
     ):
-        super().__init__(hidden_size, bound, u_range, activation, batch_norm, dropout, backend, positions)
+        common = (activation, batch_norm, dropout, backend, positions, negative_slope)
+        super().__init__(hidden_size, bound, u_range, *common)
         positive(input_size=input_size, kernel_size=kernel_size)
         self.input_size, self.kernel_size = input_size, kernel_size
         self.weight_ih = nn.Parameter(torch.empty(hidden_size, kernel_size * input_size))

@@ -6,6 +6,7 @@ sequences are padded, ``lengths`` (B,) says how many steps each has: the padding
 ``hydra.utils.instantiate(cfg.model)`` builds PlainIndRNN or calls one of the functions at the end of this file.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -73,14 +74,14 @@ class PlainIndRNN(Network):
         input_size, output_size, hidden_size, num_layers: M, K, N, number of recurrent layers.
         seq_len: T, in the bound γ^(1/T) and the initial values of u.
         gamma: γ, the largest gain over T steps.
-        activation: relu, leaky_relu, tanh or identity.
+        activation: relu, leaky_relu (``negative_slope``, 0.01 if none), tanh or identity.
         last_layer_near_one: u of the last layer starts in [γ^(-1/T), γ^(1/T)], as P18 asks for where only the last
             output counts; otherwise, and in all other layers, in [0, γ^(1/T)].
         batch_norm: before, after or none.
         dropout: probability dropped, one mask for all steps.
         init_std: see IndRNNLayer.
         kernel_size: k, steps that W reads; above 1 the state of a layer is a pair, see IndRNNLayer.
-        bound: instead of γ^(1/T).
+        bound: instead of γ^(1/T); ``unbounded`` leaves u alone after updates, but it starts within the bound.
         frame_wise: batch norm with statistics of their own for 2 T time steps, see IndRNNUnit.
         dropout_last: of the last layer, if it differs.
     """
@@ -102,10 +103,13 @@ class PlainIndRNN(Network):
         bound: float | None = None,
         frame_wise: bool | None = None,
         dropout_last: float | None = None,
+        negative_slope: float | None = None,
+        unbounded: bool | None = None,
     ):
         super().__init__(hidden_size, output_size)
         positive(num_layers=num_layers)
         bound = bound_of(gamma, seq_len) if bound is None else bound
+        slope = 0.01 if negative_slope is None else negative_slope
         self.layers = nn.ModuleList()
         for i in range(num_layers):
             near_one = last_layer_near_one and i == num_layers - 1
@@ -113,9 +117,9 @@ class PlainIndRNN(Network):
             drop = dropout_last if dropout_last is not None and i == num_layers - 1 else dropout
             positions = 2 * seq_len if frame_wise else None
             sizes = (input_size if i == 0 else hidden_size, hidden_size)
-            settings = (activation, batch_norm, init_std, drop)
-            layer = IndRNNLayer(*sizes, bound, u_range, *settings, kernel_size=kernel_size, positions=positions)
-            self.layers.append(layer)
+            settings = (math.inf if unbounded else bound, u_range, activation, batch_norm, init_std, drop)
+            others = {"kernel_size": kernel_size, "positions": positions, "negative_slope": slope}
+            self.layers.append(IndRNNLayer(*sizes, *settings, **others))
 
     def features(self, x: Tensor, state: list | None = None, lengths: Tensor | None = None) -> tuple[Tensor, list]:
         """x (T, B, M), state one (B, N) a layer, lengths (B,) -> outputs (T, B, N), state."""

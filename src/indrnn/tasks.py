@@ -18,10 +18,12 @@ from torch.nn import functional as F
 
 from indrnn.data import noise_seed
 from indrnn.errors import UserError, positive
+from indrnn.layers import IndRNNUnit
 from indrnn.metrics import error
 from indrnn.networks import Network
 from indrnn.norm_dropout import recompute_batch_norm
 from indrnn.schedules import Constant
+from indrnn.states import Watched
 
 CALIBRATION_EXAMPLES = 2000
 
@@ -41,7 +43,9 @@ class Task(LightningModule):
         seed: of the run; noise of update i is a function of (seed, i).
         max_updates: budget, in optimizer steps.
         val_every: updates between validations; the last one follows the last update.
-        weight_decay: Adam's coupled L2 on matrices; never on u, biases, batch norm (P19 Section 5.1).
+        weight_decay: Adam's coupled L2 on matrices; not on u, biases, batch norm (P19 Section 5.1).
+        decay_u: put it on u, too.
+        watch_states: at every validation, measure the states of IndRNN layers (``indrnn.states``) for the curve.
     """
 
     metric: str
@@ -56,6 +60,8 @@ class Task(LightningModule):
         max_updates: int,
         val_every: int,
         weight_decay: float = 0.0,
+        decay_u: bool | None = None,
+        watch_states: bool | None = None,
     ):
         super().__init__()
         positive(max_updates=max_updates, val_every=val_every)
@@ -63,6 +69,7 @@ class Task(LightningModule):
             raise UserError(f"weight_decay must not be negative, but is {weight_decay}.")
         self.network, self.schedule, self.seed = network, schedule, seed
         self.max_updates, self.val_every, self.weight_decay = max_updates, val_every, weight_decay
+        self.decay_u, self.watched = bool(decay_u), Watched(network) if watch_states else None
         self.update = 0
         self.stopped = False  # by the schedule, before max_updates
         self.best: dict[str, Any] | None = None
@@ -92,8 +99,10 @@ class Task(LightningModule):
         return self.stopped or (self.update == self.max_updates and validated)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        matrices = [p for p in self.network.parameters() if p.ndim > 1]
-        vectors = [p for p in self.network.parameters() if p.ndim <= 1]
+        units = [module for module in self.network.modules() if isinstance(module, IndRNNUnit)]
+        also = {id(unit.u) for unit in units if self.decay_u}
+        matrices = [p for p in self.network.parameters() if p.ndim > 1 or id(p) in also]
+        vectors = [p for p in self.network.parameters() if p.ndim <= 1 and id(p) not in also]
         groups = [{"params": matrices, "weight_decay": self.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
         return torch.optim.Adam(groups, lr=self.schedule.rate(0), fused=True)
 
@@ -124,6 +133,8 @@ class Task(LightningModule):
 
     def on_validation_start(self) -> None:
         self.recalibrate()
+        if self.watched:
+            self.watched.begin()
 
     def on_test_start(self) -> None:
         self.recalibrate()
@@ -150,6 +161,8 @@ class Task(LightningModule):
         row = {"update": self.update, "learning_rate": self.schedule.rate(self.update - 1)}
         row |= self.training_means()
         row |= {k: float(v) for k, v in self.trainer.callback_metrics.items() if k.startswith("val/")}
+        if self.watched:
+            row |= self.watched.end()
         self.train_sum.zero_()
         self.curve.append(row)
         for logger in self.loggers:
