@@ -31,7 +31,7 @@ SETUP = scripts/setup.py --extras '$(EXTRAS)' $(if $(PYTHON),--this-python) \
 	$(if $(filter setup,$(MAKECMDGOALS)),,--quiet)
 
 .PHONY: help setup test test-slow lint data plan reproduce-table publish milestones tables adding mnist \
-	pmnist depth sensitivity ptb-char ptb-word ntu bench gradients figures smoke clean lock wandb-sync
+	pmnist depth sensitivity ablations ptb-char ptb-word ntu bench gradients figures smoke clean lock wandb-sync
 .NOTPARALLEL:
 
 help:
@@ -90,6 +90,9 @@ depth: setup ## networks of 1 to 21 layers on permuted MNIST, a table of its own
 
 sensitivity: setup ## six learning rates on the adding problem, a table of its own (an hour)
 	$(REPRODUCE) $(CHOICE) --table sensitivity_adding $(WHERE)
+
+ablations: setup ## what the parts of IndRNN are worth, compared seed by seed, two tables of their own (half an hour)
+	$(REPRODUCE) $(CHOICE) --table ablation_adding --table ablation_pmnist $(WHERE)
 
 ptb-char: setup ## Penn Treebank by characters: Table 2
 	$(REPRODUCE) $(CHOICE) --table table2_ptb_char $(WHERE)

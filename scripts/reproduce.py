@@ -120,6 +120,7 @@ def reproduce(args: argparse.Namespace) -> int:
         for report in [] if args.smoke else reports(args, args.column):
             print("\n" + render.markdown(report, None))
     if not args.smoke:
+        compare_pairs(args)
         print(f"Tables: {out}")
     if left := missing(runs, args.runs):
         print(f"{left} of {len(runs)} runs are not done; the same command tries them again.", file=sys.stderr)
@@ -132,6 +133,15 @@ def reports(args: argparse.Namespace, columns: list[str] | None) -> Iterator[tab
         if args.seeds or args.overrides:
             command = shlex.join(["python", "scripts/reproduce.py", *sys.argv[1:]])
         yield tables.report(name, args.profile, args.runs, args.seeds, extra(args), args.smoke, command, columns)
+
+
+def compare_pairs(args: argparse.Namespace) -> None:
+    """Of tables whose rows are compared seed by seed: all of them on one page, too."""
+    if any(schema.load_table(name).pairs for name in args.table or ()):
+        from indrnn.ablations import report  # matplotlib takes a second to import
+
+        if text := report.write(args.runs, args.runs / "tables"):
+            print("\n" + text)
 
 
 def missing(runs: list[plan.Run], folder: Path) -> int:

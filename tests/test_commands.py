@@ -71,7 +71,10 @@ def test_a_mistake_is_told_without_a_traceback(tmp_path, override, words):
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (("--table", "table1_minst"), "There is no table 'table1_minst'; there are: depth_pmnist, figure2_adding"),
+        (
+            ("--table", "table1_minst"),
+            "There is no table 'table1_minst'; there are: ablation_adding, ablation_pmnist",
+        ),
         (("--table", "depth_pmnist", "--profile", "fast"), "Profile fast runs nothing of depth_pmnist."),
         (("--profile", "quik"), "There is no profile 'quik'"),
         (("--table", "figure2_adding", "--column", "T7"), "has no column 'T7'"),

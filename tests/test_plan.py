@@ -134,7 +134,10 @@ def test_candidates_are_runs_of_their_own():
 @pytest.mark.parametrize(
     "call, words",
     [
-        (lambda: schema.load_table("table9"), "no table 'table9'; there are: depth_pmnist, figure2_adding"),
+        (
+            lambda: schema.load_table("table9"),
+            "no table 'table9'; there are: ablation_adding, ablation_pmnist",
+        ),
         (lambda: plan.runs(None, "quik"), "no profile 'quik'; there are: quick, fast, paper"),
         (lambda: plan.runs(["figure2_adding"], "quick", columns=["T7"]), "no column 'T7'; it has: T100"),
         (lambda: plan.runs(["figure2_adding"], "quick", extra=["trainer.max_update=2"]), "max_update"),
@@ -162,6 +165,8 @@ def test_a_mistake_is_one_sentence(call, words):
         ("depth_pmnist", "smoke: [L21]", "smoke: [L22]", "names 'L22'"),
         ("depth_pmnist", "other_columns: [L2]", "other_columns: [L3]", "names 'L3'"),
         ("depth_pmnist", "higher_than: [lstm]", "below: 3", "other_columns but neither lower_than nor higher_than"),
+        ("ablation_pmnist", "pairs_as: difference", "pairs_as: quotient", "'quotient' is neither difference nor ratio"),
+        ("ablation_pmnist", "row: tanh, against: relu", "row: tanh, against: relo", "names 'relo'"),
         ("depth_pmnist", "figure: axis", "figure: axes", "figure 'axes' is neither"),
         ("depth_pmnist", "  config: model", "  confg: model", "confg"),
         ("figure2_adding", "figure: curves", "figure: axis", "no axis to draw over"),

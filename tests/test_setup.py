@@ -16,7 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 HERE = "{}.{}".format(*sys.version_info)
 MAKE = shutil.which("make") or pytest.skip("make is not installed", allow_module_level=True)
 TARGETS = ["setup", "test", "test-slow", "lint", "data", "plan", "reproduce-table", "publish"]
-TARGETS += ["milestones", "tables", "adding", "mnist", "pmnist", "depth", "sensitivity", "ptb-char", "ptb-word", "ntu"]
+TARGETS += ["milestones", "tables", "adding", "mnist", "pmnist", "depth", "sensitivity", "ablations"]
+TARGETS += ["ptb-char", "ptb-word", "ntu"]
 TARGETS += ["bench", "gradients", "figures", "smoke", "clean", "lock", "wandb-sync"]
 
 

@@ -79,6 +79,10 @@ def render_profile(profile: str, results: Path = RESULTS) -> list[tables.Report]
         if own or (results / profile / f"{report.table.name}.md").exists():
             render.write(report, results / profile, results / "runs")
             done.append(report)
+    if any(report.table.pairs for report in done):
+        from indrnn.ablations import report as ablations  # matplotlib takes a second to import
+
+        ablations.write(results / "runs", results)
     return done
 
 

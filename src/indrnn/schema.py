@@ -80,6 +80,20 @@ class Claim:
 
 
 @dataclass
+class Pair:
+    """Two rows that differ in one thing, compared seed by seed (``indrnn.ablations``).
+
+    ``question`` is what pairs are grouped by; ``text`` says what ``row`` has and ``against`` has not.
+    """
+
+    question: str
+    text: str
+    row: str
+    against: str
+    columns: list[str]
+
+
+@dataclass
 class Axis:
     """What the columns of a grid differ in.
 
@@ -100,7 +114,7 @@ class Table:
 
     With an ``axis`` it is shown as one grid, a line per column and a field per row. ``default`` false: only who names
     it gets it. ``smoke``: the only columns that a smoke test trains. ``profile_overrides`` change the budget of all.
-    ``get_data`` is said where data are missing.
+    ``get_data`` is said where data are missing. ``pairs`` are compared as a ``difference`` or a ``ratio``.
     """
 
     title: str
@@ -123,6 +137,8 @@ class Table:
     default: bool = True
     smoke: list[str] = field(default_factory=list)
     profile_overrides: dict[str, list[str]] = field(default_factory=dict)
+    pairs: list[Pair] = field(default_factory=list)
+    pairs_as: str = "difference"
     name: str = ""
 
 
@@ -172,6 +188,12 @@ def _problems(table: Table) -> Iterator[str]:
         for column, value in row.paper.items():
             if not isinstance(value, str) and table.columns[column].tolerance is None:
                 yield f"row {key} has a number in column {column}, which has no tolerance to judge it by"
+    if table.pairs_as not in ("difference", "ratio"):
+        yield f"pairs_as {table.pairs_as!r} is neither difference nor ratio"
+    for pair in table.pairs:
+        where = f"pair {pair.text!r}"
+        yield from strangers(pair.columns, table.columns, where)
+        yield from strangers([pair.row, pair.against], table.rows, where)
     for claim in table.claims:
         where = f"claim {claim.text!r}"
         others = [*(claim.lower_than or []), *(claim.higher_than or []), *(claim.more_than or [])]

@@ -1,0 +1,115 @@
+"""results/ablations.md and .png: what was compared, the paired differences, the states beside them, provenance.
+
+Same records, same bytes.
+"""
+
+import os
+from pathlib import Path
+
+from indrnn import record, render, schema, tables
+from indrnn.ablations import draw, pairs
+from indrnn.ablations.courses import OFF, Course, course
+from indrnn.measured import plus_minus
+from indrnn.states import OFF as LARGEST_SLOPE
+from indrnn.tables import Report
+
+NAME = "ablations"
+PROFILE = "quick"
+
+
+def names() -> list[str]:
+    """The tables that have pairs."""
+    return [name for name in schema.table_names() if schema.load_table(name).pairs]
+
+
+def write(folder: Path, out: Path) -> str:
+    """Render from the records in ``folder`` into ``out``; returns the text without links, for a terminal.
+
+    Empty, and nothing written, where no run of these tables has a record.
+    """
+    reports = [tables.report(name, PROFILE, folder) for name in names()]
+    reports = [report for report in reports if report.made]
+    if not reports:
+        return ""
+    text = markdown(reports, folder, os.path.relpath(folder, out))
+    record.write_whole(out / f"{NAME}.md", text)
+    record.replace_whole(out / f"{NAME}.png", lambda part: draw.courses(reports, folder, part))
+    return markdown(reports, folder, None)
+
+
+def markdown(reports: list[Report], folder: Path, links: str | None) -> str:
+    """The page.
+
+    Args:
+        links: path to the runs' folder as seen from the page; None for a terminal.
+    """
+    lines = ["# What the parts of IndRNN are worth: ablations at a small scale", ""]
+    lines += render.bullets(headline(reports))
+    found = [(report, comparison) for report in reports for comparison in pairs.compare(report)]
+    for question in dict.fromkeys(comparison.pair.question for _, comparison in found):
+        here = [(report, x) for report, x in found if x.pair.question == question]
+        lines += ["", f"## {question[0].upper()}{question[1:]}", ""]
+        cells = [[x.column, x.pair.text, x.evidence, x.verdict] for _, x in here]
+        lines += render.aligned(["task", "change", "difference [95% interval]", "verdict"], cells)
+        lines += ["", *render.bullets(pairs.sentence(x, report.table.metric) for report, x in here)]
+    lines += ["", "## The states beside it", "", *render.bullets(explanation())]
+    for report in reports:
+        for key, results in report.columns.items():
+            courses = {x.row.label: course(x, report.table.metric, folder) for x in results.values() if x.runs}
+            lines += ["", f"### {report.table.columns[key].label}", ""]
+            lines += states({label: seen for label, seen in courses.items() if seen})
+    if links is not None:
+        lines += ["", f"![Validation and states over training]({NAME}.png)"]
+    lines += ["", "## Provenance", ""]
+    for report in reports:
+        lines += render.bullets([f"{report.table.title}:"])
+        lines += [f"  {line}" for line in render.bullets(render.footer(report))]
+    return "\n".join(lines) + "\n"
+
+
+def headline(reports: list[Report]) -> list[str]:
+    """The scale, how pairs are made, what an interval is."""
+    found = [x for report in reports for x in pairs.compare(report)]
+    lines = []
+    for report in reports:
+        config = report.made[0]["config"]
+        stand_in = "".join(f" {text[0].upper()}{text[1:]}." for text in report.stand_ins)
+        lines.append(
+            f"{report.table.title}: {config['trainer']['max_updates']:,} updates of batch "
+            f"{config['data']['batch_size']}, {len(report.table.seeds)} seeds; test {report.table.metric} "
+            f"({report.table.unit}) of the weights that validation chose.{stand_in}"
+        )
+        lines += report.table.notes
+    return [
+        *lines,
+        "Small scale: this says what a part is worth within these updates on these tasks, not after convergence.",
+        "A pair is two rows with the same seed: the same batches, the same noise and, where the change leaves them, "
+        "the same weights at the start. Difference: the mean over the seeds of the row minus the other one (error), or "
+        "the geometric mean of their ratio (mse), with its 95% Student interval; undecided where that holds no "
+        "difference.",
+        f"There are {len(found)} comparisons: at 95%, one in twenty is decided by chance.",
+    ]
+
+
+def explanation() -> list[str]:
+    return [
+        f"A state is off where the activation's derivative is at most {LARGEST_SLOPE}: a ReLU that outputs 0, a leaky "
+        "ReLU below 0, a tanh beyond ± 0.949. There, at most a tenth of the past goes on to the next step.",
+        "Off: % of all states of the validation sequences, over steps, sequences and neurons. Stay: how many steps in "
+        "a row a state is off, on average. Silent: % of the neurons that are off in every step of every sequence. "
+        "All are means over layers and seeds, at the first and at the last validation (± sample standard deviation "
+        "over the seeds).",
+    ]
+
+
+def states(courses: dict[str, Course]) -> list[str]:
+    """A line per row: what became of its states between the first and the last validation."""
+    heads = ["model", *(f"{what} {when}" for what in ("off", "stay", "silent") for when in ("first", "last"))]
+    cells = [
+        [label, *(plus_minus(list(seen.at(name, place)), ".1f") for name in OFF for place in (0, -1))]
+        for label, seen in courses.items()
+    ]
+    if not cells:
+        return ["No run is done."]
+    first = next(iter(courses.values())).updates
+    return [*render.aligned(heads, cells), "", f"First: update {first[0]}; last: update {first[-1]:,}."]
