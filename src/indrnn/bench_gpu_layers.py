@@ -27,6 +27,7 @@ from indrnn.recurrence import reference
 LENGTHS = (256, 512, 1024)  # of P19 Figure 2
 PAPER = {256: 4.3, 512: 7.6, 1024: 12.9}  # P19 Figure 2, a P100: cuDNN's LSTM / IndRNN, one layer of each
 GOALS = {1024: 20.0}
+WIDE, ADDING = "M = N", "adding problem, as P19 Figure 2"
 FIRST, LSTM = "IndRNN, 1 layer", "nn.LSTM"
 COMPILED = "IndRNN, 1 layer, compiled loop"
 PRECISIONS = ("fp32", "tf32")
@@ -37,7 +38,7 @@ def sizes() -> list[tuple[str, int, int, int]]:
     """Name, M, B, N of two settings: input as wide as the layer, and P19 Figure 2, the adding problem as configured."""
     cfg = plan.build(["experiment=adding", "model=indrnn"])
     B, N = cfg.data.batch_size, cfg.recipe.hidden_size
-    return [("M = N", N, B, N), ("adding problem, as P19 Figure 2", cfg.data.input_size, B, N)]
+    return [(WIDE, N, B, N), (ADDING, cfg.data.input_size, B, N)]
 
 
 def cells(M: int, N: int) -> dict[str, nn.Module]:
@@ -79,7 +80,7 @@ def ratios(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for (setting, precision, T, what), ms in times.items():
         lstm = times.get((setting, precision, T, LSTM))
         if what == FIRST and lstm is not None:
-            paper = PAPER.get(T) if setting != "M = N" else None
+            paper = PAPER.get(T) if setting == ADDING else None
             row = {"setting": setting, "precision": precision, "T": T, "ratio": lstm / ms, "paper": paper}
             found.append(row | {"goal": GOALS.get(T)})
     return found
@@ -96,7 +97,7 @@ def compiled_loops(device: torch.device) -> list[dict[str, Any]]:
         torch.cuda.empty_cache()  # the other process needs memory, too
     rows = []
     for T in LENGTHS:
-        row = {"what": COMPILED, "setting": "M = N", "precision": "fp32", "T": T, "B": B, "M": M, "N": N}
+        row = {"what": COMPILED, "setting": WIDE, "precision": "fp32", "T": T, "B": B, "M": M, "N": N}
         rows.append(attempt(row, partial(in_process, T, B, N, device, until), until))
     return rows
 
