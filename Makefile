@@ -103,8 +103,8 @@ ptb-word: setup ## Penn Treebank by words: Table 3
 ntu: setup ## skeleton action recognition, NTU RGB+D: Table 4
 	$(REPRODUCE) $(CHOICE) --table table4_ntu $(WHERE)
 
-bench: setup ## speed and memory of layers and updates on one CPU core, into results/benchmarks
-	$(BENCH)
+bench: setup ## speed and memory of layers and updates, into results/benchmarks: on a GPU, else on one CPU core
+	$(BENCH) $(if $(MACHINE),--device $(patsubst gpu,cuda,$(MACHINE)))
 
 gradients: setup ## do networks of 21 layers train, and their gradients per layer, into results/gradients (2 minutes)
 	$(GRADIENTS)

@@ -1,4 +1,4 @@
-"""Measure speed and memory on one CPU core and write results/benchmarks/cpu.md and cpu.json."""
+"""Measure speed on a GPU, or speed and memory on one CPU core; write results/benchmarks/<device>.md and .json."""
 
 import argparse
 import json
@@ -11,32 +11,46 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as train does, before torc
 
 import torch  # noqa: E402
 
-from indrnn import bench, bench_language, bench_skeletons, memory, record, render  # noqa: E402
+from indrnn import bench, bench_gpu, bench_language, bench_skeletons, memory, record, render  # noqa: E402
 from indrnn.errors import UserError  # noqa: E402
 from indrnn.sitting import device_name, keep_pages  # noqa: E402
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--rounds", type=int, default=30, help="of which the fastest counts (default: 30)")
+    here = "cuda" if torch.cuda.is_available() else "cpu"
+    devices = {"nargs": "+", "choices": ("cpu", "cuda"), "default": [here]}
+    parser.add_argument("--device", **devices, help=f"one or both (default here: {here})")
+    parser.add_argument("--rounds", type=int, default=30, help="on the CPU, of which the fastest counts (default: 30)")
+    parser.add_argument("--only", nargs="+", choices=bench_gpu.PARTS, help="on a GPU, parts to measure (default: all)")
     parser.add_argument("--out", type=Path, default=record.ROOT / "results" / "benchmarks", help="where the files go")
     args = parser.parse_args()
     if args.rounds < 1:
         parser.error(f"--rounds must be at least 1, not {args.rounds}")
+    if args.only and "cuda" not in args.device:
+        parser.error("--only chooses among parts of the GPU's benchmark: add --device cuda")
     keep_pages()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     torch.manual_seed(0)
     try:
-        found = measure(args.rounds)
-        text = markdown(found)
-        record.write_whole(args.out / "cpu.json", json.dumps(found, indent=1) + "\n")
-        record.write_whole(args.out / "cpu.md", text)
+        gpu = bench_gpu.the_gpu() if "cuda" in args.device else None  # before anything is measured
+        if "cpu" in args.device:
+            print(on_cpu(args.rounds, args.out))
+        if gpu is not None:
+            print(bench_gpu.measure(gpu, args.out, args.only or ()))
     except (UserError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
-    print(text)
     return 0
+
+
+def on_cpu(rounds: int, out: Path) -> str:
+    found = measure(rounds)
+    text = markdown(found)
+    record.write_whole(out / "cpu.json", json.dumps(found, indent=1) + "\n")
+    record.write_whole(out / "cpu.md", text)
+    return text
 
 
 def measure(rounds: int) -> dict:

@@ -26,7 +26,7 @@ def script(monkeypatch, tmp_path):
     monkeypatch.setattr(memory, "CHECKED", "tiny")
     monkeypatch.setattr(memory, "LENGTHS", (4, 6))
     monkeypatch.setattr(memory, "resident", lambda overrides: 10**6 if "data.batch_size=2" in overrides[-1] else 10**7)
-    monkeypatch.setattr(sys, "argv", ["bench.py", "--rounds", "1", "--out", str(tmp_path / "out")])
+    monkeypatch.setattr(sys, "argv", ["bench.py", "--device", "cpu", "--rounds", "1", "--out", str(tmp_path / "out")])
     return module
 
 

@@ -149,7 +149,7 @@ def networks(rounds: int, B: int = 32, N: int = 128) -> list[dict[str, Any]]:
         x, dy = torch.randn(T, B, N, requires_grad=True), torch.randn(T, B, N)
         cells: dict[str, nn.Module] = {
             "IndRNN, 1 layer": IndRNNLayer(N, N, 1.0, (0.0, 1.0)),
-            "IndRNN, 2 layers": TwoLayers(N),
+            "IndRNN, 2 layers": TwoLayers(N, N),
             "nn.LSTM": nn.LSTM(N, N),
             "nn.GRU": nn.GRU(N, N),
             "nn.RNN(relu)": nn.RNN(N, N, nonlinearity="relu"),
@@ -164,9 +164,9 @@ def networks(rounds: int, B: int = 32, N: int = 128) -> list[dict[str, Any]]:
 class TwoLayers(nn.Module):
     """Two IndRNN layers."""
 
-    def __init__(self, N: int):
+    def __init__(self, M: int, N: int):
         super().__init__()
-        self.first, self.second = IndRNNLayer(N, N, 1.0, (0.0, 1.0)), IndRNNLayer(N, N, 1.0, (0.0, 1.0))
+        self.first, self.second = IndRNNLayer(M, N, 1.0, (0.0, 1.0)), IndRNNLayer(N, N, 1.0, (0.0, 1.0))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self.second(self.first(x)[0])
