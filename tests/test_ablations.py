@@ -76,7 +76,9 @@ def test_what_is_not_there_is_named_and_not_counted(page):
     found = {x.pair.row: x for x in pairs.compare(tables.report("ablation_pmnist", "quick", page))}
     assert (found["tanh"].verdict, found["tanh"].evidence) == ("tanh: failed 1/5", "-")
     assert found["leaky01"].verdict == "leaky ReLU, slope 0.1: incomplete 4/5"
-    assert "tanh: failed 1/5." in report.markdown([tables.report("ablation_pmnist", "quick", page)], page, None)
+    assert "tanh: failed 1/5 (pMNIST, T = 196)." in report.markdown(
+        [tables.report("ablation_pmnist", "quick", page)], page, None
+    )
 
 
 def test_states_are_means_over_layers_and_seeds(page):
@@ -95,7 +97,12 @@ def test_the_page(page, tmp_path):
     first = text
     for heading in ("## Activation", "## Bound", "## Last layer", "## Batch norm", "## Weight decay on u"):
         assert heading in text
-    assert "leaky ReLU (0.01) for ReLU: better; test error -0.98 [" in text
+    assert "leaky ReLU (0.01) for ReLU: undecided" not in text
+    assert (
+        "tanh for ReLU: worse (adding, best rate, adding, rate 1e-3, adding, published W, pMNIST, T = 196)."
+        in " ".join(text.split())
+    )
+    assert "| pMNIST, T = 196     | -0.98 [-1.00, -0.96]" in text
     assert "![" in text and "![" not in shown and (tmp_path / "out" / "ablations.png").stat().st_size > 10_000
     assert max(map(len, shown.splitlines())) <= 120
     count = sum(len(pair.columns) for name in report.names() for pair in schema.load_table(name).pairs)

@@ -96,12 +96,11 @@ def judge(low: float, high: float, nothing: float, lower_is_better: bool) -> str
     return "better" if (high < nothing) == lower_is_better else "worse"
 
 
-def sentence(found: Comparison, metric: str) -> str:
-    """A comparison in words, with its numbers."""
-    where = f"{found.column[0].upper()}{found.column[1:]}, {found.pair.text}"
-    if math.isnan(found.mean):
-        return f"{where}: {found.verdict}."
-    what = f"test {metric} {found.evidence}, {found.n} seeds"
-    if found.verdict == "undecided":
-        return f"{where}: undecided; {what}."
-    return f"{where}: {found.verdict}; {what}."
+def sentence(found: list[Comparison]) -> str:
+    """What a pair came to in all its columns, such as "tanh for ReLU: worse (A, B); undecided (C)."."""
+    columns: dict[str, list[str]] = {}
+    for comparison in found:
+        columns.setdefault(comparison.verdict, []).append(comparison.column)
+    return (
+        f"{found[0].pair.text}: " + "; ".join(f"{what} ({', '.join(where)})" for what, where in columns.items()) + "."
+    )

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from indrnn import record, render, schema, tables
 from indrnn.ablations import draw, pairs
-from indrnn.ablations.courses import OFF, Course, course
+from indrnn.ablations.courses import OFF, course
 from indrnn.measured import plus_minus
 from indrnn.states import OFF as LARGEST_SLOPE
-from indrnn.tables import Report
+from indrnn.tables import Report, Result
 
 NAME = "ablations"
 PROFILE = "quick"
@@ -45,19 +45,19 @@ def markdown(reports: list[Report], folder: Path, links: str | None) -> str:
     """
     lines = ["# What the parts of IndRNN are worth: ablations at a small scale", ""]
     lines += render.bullets(headline(reports))
-    found = [(report, comparison) for report in reports for comparison in pairs.compare(report)]
-    for question in dict.fromkeys(comparison.pair.question for _, comparison in found):
-        here = [(report, x) for report, x in found if x.pair.question == question]
+    found = [comparison for report in reports for comparison in pairs.compare(report)]
+    for question in dict.fromkeys(comparison.pair.question for comparison in found):
+        here = [x for x in found if x.pair.question == question]
+        texts = list(dict.fromkeys(x.pair.text for x in here))
+        here.sort(key=lambda x: texts.index(x.pair.text))  # by what is changed, then where
         lines += ["", f"## {question[0].upper()}{question[1:]}", ""]
-        cells = [[x.column, x.pair.text, x.evidence, x.verdict] for _, x in here]
-        lines += render.aligned(["task", "change", "difference [95% interval]", "verdict"], cells)
-        lines += ["", *render.bullets(pairs.sentence(x, report.table.metric) for report, x in here)]
+        cells = [[x.pair.text, x.column, x.evidence, x.verdict] for x in here]
+        lines += render.aligned(["change", "task", "difference [95% interval]", "verdict"], cells)
+        lines += ["", *render.bullets(pairs.sentence([x for x in here if x.pair.text == text]) for text in texts)]
     lines += ["", "## The states beside it", "", *render.bullets(explanation())]
     for report in reports:
         for key, results in report.columns.items():
-            courses = {x.row.label: course(x, report.table.metric, folder) for x in results.values() if x.runs}
-            lines += ["", f"### {report.table.columns[key].label}", ""]
-            lines += states({label: seen for label, seen in courses.items() if seen})
+            lines += ["", f"### {report.table.columns[key].label}", "", *states(report, results, folder)]
     if links is not None:
         lines += ["", f"![Validation and states over training]({NAME}.png)"]
     lines += ["", "## Provenance", ""]
@@ -69,7 +69,7 @@ def markdown(reports: list[Report], folder: Path, links: str | None) -> str:
 
 def headline(reports: list[Report]) -> list[str]:
     """The scale, how pairs are made, what an interval is."""
-    found = [x for report in reports for x in pairs.compare(report)]
+    count = sum(len(pairs.compare(report)) for report in reports)
     lines = []
     for report in reports:
         config = report.made[0]["config"]
@@ -87,7 +87,7 @@ def headline(reports: list[Report]) -> list[str]:
         "the same weights at the start. Difference: the mean over the seeds of the row minus the other one (error), or "
         "the geometric mean of their ratio (mse), with its 95% Student interval; undecided where that holds no "
         "difference.",
-        f"There are {len(found)} comparisons: at 95%, one in twenty is decided by chance.",
+        f"There are {count} comparisons: at 95%, one in twenty is decided by chance.",
     ]
 
 
@@ -97,19 +97,23 @@ def explanation() -> list[str]:
         "ReLU below 0, a tanh beyond ± 0.949. There, at most a tenth of the past goes on to the next step.",
         "Off: % of all states of the validation sequences, over steps, sequences and neurons. Stay: how many steps in "
         "a row a state is off, on average. Silent: % of the neurons that are off in every step of every sequence. "
-        "All are means over layers and seeds, at the first and at the last validation (± sample standard deviation "
-        "over the seeds).",
+        "All are means over layers and seeds, at the first → at the last validation; ± is the sample standard "
+        "deviation over the seeds.",
     ]
 
 
-def states(courses: dict[str, Course]) -> list[str]:
-    """A line per row: what became of its states between the first and the last validation."""
-    heads = ["model", *(f"{what} {when}" for what in ("off", "stay", "silent") for when in ("first", "last"))]
-    cells = [
-        [label, *(plus_minus(list(seen.at(name, place)), ".1f") for name in OFF for place in (0, -1))]
-        for label, seen in courses.items()
-    ]
+def states(report: Report, results: dict[str, Result], folder: Path) -> list[str]:
+    """A line per row: its test metric, and what became of its states from the first to the last validation."""
+    table = report.table
+    heads = ["model", f"test {table.metric}", "off (%)", "stay (steps)", "silent (%)"]
+    cells, updates = [], []
+    for result in results.values():
+        if seen := course(result, table.metric, folder):
+            updates = seen.updates
+            line = [result.row.label, plus_minus(list(result.ours.values), table.number) if result.ours.values else "-"]
+            for name in OFF:
+                line.append(f"{seen.at(name, 0).mean():.1f} → {plus_minus(list(seen.at(name, -1)), '.1f')}")
+            cells.append(line)
     if not cells:
         return ["No run is done."]
-    first = next(iter(courses.values())).updates
-    return [*render.aligned(heads, cells), "", f"First: update {first[0]}; last: update {first[-1]:,}."]
+    return [*render.aligned(heads, cells), "", f"From update {updates[0]} → to update {updates[-1]:,}."]
