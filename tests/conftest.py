@@ -18,6 +18,7 @@ def as_a_fresh_process():
     yield
     torch.set_num_threads(threads)
     torch.set_flush_denormal(False)
+    torch.set_float32_matmul_precision("highest")
 
 
 @pytest.fixture

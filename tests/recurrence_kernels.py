@@ -8,6 +8,7 @@ Shapes: T time, B batch, N neurons.
 
 import pytest
 import torch
+from test_recurrence import gradients
 from torch.library import opcheck
 
 import indrnn.recurrence as package
@@ -31,12 +32,6 @@ def sample(T, B, N, dtype=torch.float64):
     x, h0, dh = (torch.randn(s, generator=generator, dtype=dtype) for s in [(T, B, N), (B, N), (T, B, N)])
     u = torch.tensor([1.05, 0, -0.9, 1, 0.5, -1.05], dtype=dtype).repeat(N)[:N]
     return tuple(a.to(DEVICE) for a in (x, u, h0, dh))
-
-
-def gradients(function, x, u, h0, dh):
-    x, u, h0 = (a.detach().requires_grad_() for a in (x, u, h0))
-    h = function(x, u, h0)
-    return h.detach(), *torch.autograd.grad(h, (x, u, h0), dh.to(h.dtype))
 
 
 def assert_like_reference(backend, activation, x, u, h0, dh):

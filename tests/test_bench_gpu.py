@@ -1,11 +1,9 @@
 """The GPU's benchmark at tiny sizes on a CPU (and on a GPU where there is one): rows, ratios, report, reasons."""
 
 import importlib.util
-import inspect
 import json
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -32,8 +30,12 @@ TINY = ("recipe.hidden_size=8", "data.batch_size=2")
 def tiny(monkeypatch):
     """Sizes of a few steps, and a compile_ that compiles nothing; returns what it was called with."""
     compiled = []
-    fake = SimpleNamespace(compile_=lambda network, mode: compiled.append((network, mode)))
-    monkeypatch.setitem(sys.modules, "indrnn.compiled", fake)
+
+    def compile_(network, mode, keep_state):
+        assert network.body is not None if keep_state else hasattr(network, "layers")  # streams carry their state
+        compiled.append((network, mode))
+
+    monkeypatch.setattr(bench_gpu_step, "compile_", compile_)
     monkeypatch.setattr(bench_gpu_kernels, "ROUNDS", 1)
     monkeypatch.setattr(bench_gpu_kernels, "shapes", lambda: SHAPES)
     monkeypatch.setattr(bench_gpu_constants, "CALLS", 2)
@@ -338,11 +340,3 @@ def test_make_bench_passes_the_machine_on(machine, words):
     command = ["make", "bench", "--dry-run", f"MACHINE={machine}"]
     done = subprocess.run(command, cwd=record.ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.rstrip().endswith(words)
-
-
-def test_compile_has_the_arguments_that_are_given_to_it():
-    if importlib.util.find_spec("indrnn.compiled") is None:
-        pytest.skip("indrnn.compiled is not there yet")
-    from indrnn.compiled import compile_
-
-    assert list(inspect.signature(compile_).parameters) == ["network", "mode"]

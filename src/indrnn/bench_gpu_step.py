@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from indrnn import plan
 from indrnn.bench import products
 from indrnn.bench_gpu_kernels import PASSES, attempt, device_ms, matmuls, one_pass
+from indrnn.compiled import compile_
 from indrnn.data import noise_seed
 from indrnn.layers import IndRNNLayer
 from indrnn.updates import Updates
@@ -101,10 +102,7 @@ def measured(cfg: DictConfig, precision: str, mode: str, device: torch.device) -
     """ms of an update, seconds of the first three, which compile, and the most bytes that were allocated after them."""
     update = Update(cfg, precision, device)
     if mode != "eager":
-        from indrnn.compiled import compile_
-
-        torch.compiler.reset()
-        compile_(update.task.network, mode)
+        compile_(update.task.network, mode, keep_state=update.task.carries_state)
     began = time.perf_counter()
     for _ in range(3):
         update()

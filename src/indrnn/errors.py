@@ -9,6 +9,10 @@ class NoData(UserError):
     """A file that has to be brought to the data folder is not there."""
 
 
+class OutOfMemory(UserError):
+    """A run needs more memory than there is."""
+
+
 def positive(**sizes: int) -> None:
     """Raise UserError unless every named size is a whole number of at least 1.
 

@@ -52,8 +52,11 @@ def grid(report: Report, title: str, show: Callable[[Result], str]) -> Block:
 
 
 def value(result: Result, number: str) -> str:
-    """A cell of a grid: the measured value, or why it is not there or not complete."""
-    return result.ours.reason or measured(result.ours, number)
+    """A cell of a grid: the measured value, or why it is not there or not complete, without what stands in brackets.
+
+    There is no room for that beside other models; the footer says it.
+    """
+    return result.ours.reason.partition(" (")[0] or measured(result.ours, number)
 
 
 def measured(ours: Sample, number: str) -> str:

@@ -29,7 +29,7 @@ class SequenceBatchNorm(nn.BatchNorm1d):
         Args:
             mean, var: (N,), the variance biased.
         """
-        self.num_batches_tracked += 1
+        self.num_batches_tracked.add_(1)  # not +=, which torch.compile does not take inside a checkpoint
         share = 1 / self.num_batches_tracked.item() if self.momentum is None else self.momentum
         self.running_mean.lerp_(mean, share)
         self.running_var.lerp_(var * (count / (count - 1)), share)

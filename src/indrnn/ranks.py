@@ -20,6 +20,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor, distributed, nn
 
 from indrnn.errors import UserError, positive
+from indrnn.exhausted import out_of_memory
 from indrnn.norm_dropout import SequenceBatchNorm
 
 OUT_OF_MEMORY = 3  # exit code of a rank
@@ -111,7 +112,7 @@ class Ranks:
             process.kill()
             process.join()
         leave()
-        if codes and isinstance(error, RuntimeError):
+        if codes and isinstance(error, RuntimeError) and not out_of_memory(error):
             if OUT_OF_MEMORY in codes:
                 raise torch.OutOfMemoryError("on another device than the first") from error
             raise UserError(
@@ -129,8 +130,10 @@ def _follow(follow: Callable[..., None], rank: Rank, *arguments: Any) -> None:
     logging.getLogger("indrnn").setLevel(logging.ERROR)  # rank 0 says it
     try:
         follow(rank, *arguments)
-    except torch.OutOfMemoryError:
-        os._exit(OUT_OF_MEMORY)
+    except Exception as error:
+        if out_of_memory(error):
+            os._exit(OUT_OF_MEMORY)
+        raise
     leave()
 
 

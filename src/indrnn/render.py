@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from indrnn import layout, record
+from indrnn import layout, record, verdict
 from indrnn.schema import PROFILES
 from indrnn.tables import Report, Result
 
@@ -66,6 +66,8 @@ def footer(report: Report) -> list[str]:
     lines = [f"Runs: {final} of {report.planned} done{f' ({counts})' if counts else ''}."]
     if "no_data" in statuses and report.table.get_data:
         lines.append(f"No data: {report.table.get_data}.")
+    if "out_of_memory" in statuses:
+        lines.append(f"Out of memory{verdict.asked(made)}: machine.save_memory=true or fewer runs at once need less.")
     if made:
         codes = sorted({f"{x['commit']} (source {x['source']}{', uncommitted changes' * x['dirty']})" for x in made})
         versions: dict[str, set[str]] = {}

@@ -16,13 +16,17 @@ from pytorch_lightning.loggers import Logger
 
 from indrnn import record
 from indrnn.callbacks import Checkpoint, Interrupted, UpdateBar
+from indrnn.compiled import compile_
 from indrnn.data import Data
-from indrnn.errors import NoData, UserError
+from indrnn.errors import NoData, OutOfMemory, UserError
+from indrnn.exhausted import asked_gib, free, out_of_memory, size
 from indrnn.listen import listener, stop_listening
 from indrnn.networks import Network
 from indrnn.ranks import Rank, Ranks, check_devices, synchronise_batch_norm
 from indrnn.sitting import Sitting, device_name, keep_pages, only_one, quiet_lightning
 from indrnn.tasks import Diverged, Task
+
+NEEDS_LESS = "machine.save_memory=true, fewer runs at once or a smaller batch need less; the same command tries again."
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +35,8 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     """Bring one run to its end, from wherever an earlier sitting left it; returns its record.
 
     Raises:
-        UserError: a value in the config makes no sense, data are missing, or another process trains this run.
+        UserError: a value in the config makes no sense, data or memory are missing, or another process trains this
+            run. The record says no_data or out_of_memory; the next start tries again.
         KeyboardInterrupt, SystemExit: a signal came; the record says interrupted.
     """
     if not isinstance(cfg.seed, int) or cfg.seed < 0:
@@ -44,7 +49,10 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     if (done := record.read(folder)) and done["status"] in record.FINAL:
         return done
     with only_one(folder):
-        data, task = build(cfg)
+        try:
+            data, task = build(cfg)
+        except Exception as error:
+            raise OutOfMemory(f"Out of memory ({no_memory(error)[0]}): {NEEDS_LESS}") from None
         sitting = Sitting(folder, signature, task)
         try:
             data.setup()
@@ -53,13 +61,22 @@ def train(cfg: DictConfig) -> dict[str, Any]:
             raise
         identity = f"{signature}-{sitting.started[:19].replace(':', '')}"
         logger = listener(cfg.logger, identity, config | {"signature": signature})
-        status, stop = fit(cfg, task, data, sitting, logger)
-        metrics = best_metrics(task)
-        if status == "finished":
-            metrics |= test(cfg, task, data)
+        full, more = "", {}
+        try:
+            status, stop = fit(cfg, task, data, sitting, logger)
+            if status == "finished":
+                more = test(cfg, task, data)
+        except Exception as error:  # a driver, a library or a compiler says it in a kind of its own
+            full, more = no_memory(error)
+            status, stop = "out_of_memory", 0
+        metrics = best_metrics(task) | more
         stop_listening(logger, metrics, task.update)
         done = entry(cfg, config, task, data, sitting, status, metrics)
         sitting.end(done)
+    if full:
+        del data, task, sitting  # what they hold is the next run's
+        free()
+        raise OutOfMemory(f"Out of memory at update {done['updates']} ({full}): {NEEDS_LESS}")
     if stop == signal.SIGINT:
         raise KeyboardInterrupt
     if stop == signal.SIGUSR2:
@@ -75,6 +92,7 @@ def build(cfg: DictConfig) -> tuple[Data, Task]:
     torch.set_num_threads(cfg.machine.threads)
     torch.set_flush_denormal(True)  # vanishing gradients are denormal numbers: fifteen times slower
     quiet_lightning()
+    matrix_products(cfg.trainer.precision)
     pl.seed_everything(cfg.seed, verbose=False)
     data: Data = instantiate(cfg.data)
     network: Network = instantiate(cfg.model)
@@ -85,7 +103,17 @@ def build(cfg: DictConfig) -> tuple[Data, Task]:
     check_devices(cfg.machine.devices, cfg.machine.accelerator, data.batch_size)
     if cfg.machine.devices > 1:
         synchronise_batch_norm(task.network)
+    if cfg.machine.compile is not None:
+        if cfg.machine.devices > 1:
+            raise UserError("machine.compile works on one device: leave machine.devices out, or machine.compile=null.")
+        compile_(task.network, cfg.machine.compile, keep_state=task.carries_state)
     return data, task
+
+
+def matrix_products(precision: str) -> None:
+    """Products of float32 matrices in this process: TF32 on a GPU where ``trainer.precision`` is tf32, else float32."""
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"  # LSTM, GRU and RNN on a GPU; torch's own default is True
 
 
 def fit(cfg: DictConfig, task: Task, data: Data, sitting: Sitting, logger: Logger | None) -> tuple[str, int]:
@@ -103,9 +131,6 @@ def fit(cfg: DictConfig, task: Task, data: Data, sitting: Sitting, logger: Logge
     except Diverged:
         log.warning("The loss is not a number at update %s: the run ends as diverged.", task.update)
         return "diverged", 0
-    except torch.OutOfMemoryError as error:
-        log.warning("Out of memory: %s", str(error).splitlines()[0])
-        return "out_of_memory", 0
     sitting.save()
     return ("finished" if task.best else "diverged"), 0
 
@@ -155,10 +180,13 @@ def test(cfg: DictConfig, task: Task, data: Data) -> dict[str, float]:
 
 
 def trainer(cfg: DictConfig, logger: Logger | bool = False, **options: Any) -> pl.Trainer:
-    """Lightning's Trainer without what this project does itself (checkpoints, bars) or does not want (samplers)."""
+    """Lightning's Trainer without what this project does itself (checkpoints, bars) or does not want (samplers).
+
+    ``trainer.precision`` is one of Lightning's words, or tf32: 32-true but for matrix products (``matrix_products``).
+    """
     return pl.Trainer(
         accelerator=cfg.machine.accelerator,
-        precision=cfg.trainer.precision,
+        precision="32-true" if cfg.trainer.precision == "tf32" else cfg.trainer.precision,
         logger=logger,
         log_every_n_steps=1,
         num_sanity_val_steps=0,
@@ -191,6 +219,17 @@ def entry(
         "data": data.describe(),
         **sitting.provenance(),
     }
+
+
+def no_memory(error: Exception) -> tuple[str, dict[str, float]]:
+    """What the memory ran out for, in words and as a metric, where it is that; any other error is raised again."""
+    reason = out_of_memory(error)
+    if reason is None:
+        raise error
+    asked = asked_gib(reason)
+    if asked is None:
+        return (str(reason).strip() or type(reason).__name__).splitlines()[0], {}
+    return f"asked for {size(asked)}", {"memory/asked_gib": round(asked, 6)}
 
 
 def best_metrics(task: Task) -> dict[str, float]:

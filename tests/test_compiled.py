@@ -1,0 +1,146 @@
+"""machine.compile: one graph, the eager numbers and names, and eager again where nothing compiles."""
+
+import functools
+
+import pytest
+import torch
+from test_run import DIGITS, SMALL, folder, rows_of
+from torch._dynamo.backends.common import aot_autograd
+from torch.utils._pytree import tree_map_only
+
+from indrnn import compiled
+from indrnn.compiled import compile_
+from indrnn.dense import DenseIndRNN
+from indrnn.errors import OutOfMemory, UserError
+from indrnn.language_network import LanguageNetwork
+from indrnn.networks import PlainIndRNN, ResidualIndRNN, lstm
+from indrnn.norm_dropout import recompute_batch_norm
+from indrnn.run import train
+
+# Torch warns of itself while it compiles, and a warning that is an error would be a failed compilation.
+pytestmark = pytest.mark.filterwarnings("default")
+SIZES = {"input_size": 6, "output_size": 5, "seq_len": 7, "gamma": 2.0}
+NETWORKS = {
+    "plain": lambda **more: PlainIndRNN(**SIZES, hidden_size=8, num_layers=2, dropout=0.3, **more),
+    "residual": lambda **more: ResidualIndRNN(**SIZES, hidden_size=8, num_layers=3, dropout=0.3, **more),
+    "dense": lambda **more: DenseIndRNN(**SIZES, growth=4, blocks=[2], dropout_dense=0.3, **more),
+}
+
+
+def steps(network, state_goes_on, inputs=None):
+    """Outputs, gradients and last state of three training steps in a row."""
+    state, found = None, []
+    for i in range(3):
+        torch.manual_seed(i)
+        x = torch.randn(7, 4, 6) if inputs is None else inputs
+        h, end = network.features(x, state)
+        weights = [p for name, p in network.named_parameters() if "head" not in name]
+        found += [h, *torch.autograd.grad(h.square().sum(), weights)]
+        state = tree_map_only(torch.Tensor, torch.Tensor.detach, end) if state_goes_on else None
+    return found, end
+
+
+@pytest.mark.parametrize("save_memory", [False, True], ids=["", "save_memory"])
+@pytest.mark.parametrize("norm", ["after", "before", None])
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_training_compiles_without_a_break_into_the_same_numbers(kind, norm, save_memory):
+    torch.manual_seed(0)
+    eager = NETWORKS[kind](batch_norm=norm)
+    fast = NETWORKS[kind](batch_norm=norm)
+    fast.load_state_dict(eager.state_dict())
+    eager.save_memory = fast.save_memory = save_memory
+    compile_(fast, "default", backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(steps(fast, False)[0], steps(eager, False)[0], rtol=1e-5, atol=1e-5)
+    assert not fast.features.failed and fast.state_dict().keys() == eager.state_dict().keys()
+    running = [name for name in eager.state_dict() if "running" in name]
+    assert save_memory or all(torch.equal(fast.state_dict()[n], eager.state_dict()[n]) for n in running)
+
+
+def test_a_carried_state_with_positions_compiles_once_more_and_then_never():
+    def language():
+        torch.manual_seed(0)
+        return LanguageNetwork(NETWORKS["plain"](batch_norm="before", frame_wise=True), 6, 0.1, True, 0.2, 0.2)
+
+    eager, fast = language(), language()
+    compile_(fast, "default", keep_state=True, backend="aot_eager", fullgraph=True)
+    torch._dynamo.utils.counters.clear()
+    tokens = torch.arange(28).view(7, 4) % 5
+    (ours, end), (exact, last) = steps(fast, True, tokens), steps(eager, True, tokens)
+    torch.testing.assert_close(ours, exact)
+    assert [pair[1] for pair in end] == [pair[1] for pair in last] == [21, 21] and not fast.features.failed
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 2
+
+
+def test_evaluation_and_statistics_stay_eager():
+    network = NETWORKS["plain"](batch_norm="after")
+    compile_(network, "reduce-overhead")
+    network.features.fast = None  # would be called
+    recompute_batch_norm(network, [torch.randn(7, 4, 6)])
+    network.eval()
+    network(torch.randn(7, 4, 6))
+    network.train()
+    with torch.no_grad():
+        network.features(torch.randn(7, 4, 6))
+
+
+def test_networks_of_torch_stay_as_they_are():
+    network = lstm(input_size=6, output_size=5, hidden_size=8, num_layers=1)
+    compile_(network, "default")
+    assert "features" not in vars(network)
+
+
+def test_of_cuda_graphs_a_kept_state_is_a_copy(monkeypatch):
+    marks = []
+    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: marks.append(1))
+    network = NETWORKS["plain"](batch_norm="after")
+    buffer = torch.zeros(4, 8)  # what a graph writes its state to, every time
+    fast = compiled.Compiled(network, lambda *_: (buffer, [buffer]), graphs=True, keep_state=True)
+    _, [state] = fast(torch.randn(7, 4, 6))
+    buffer += 1
+    assert torch.equal(state, torch.zeros(4, 8)) and marks == [1]
+
+
+@pytest.mark.parametrize("at", ["forward", "backward", "after drawing"])
+def test_where_compiling_fails_training_goes_on_with_the_same_numbers(config, monkeypatch, caplog, at):
+    cfg = config(*DIGITS, "recipe.dropout=0.3", "trainer.max_updates=2", f"machine.runs={folder(config()).parent / at}")
+    expected = train(cfg)
+
+    def fail(graph, inputs):
+        torch.rand(3 if at == "after drawing" else 0)
+        raise RuntimeError("no working C++ compiler\nis here")
+
+    backend = aot_autograd(fw_compiler=lambda graph, _: graph, bw_compiler=fail) if at == "backward" else fail
+    monkeypatch.setattr("indrnn.run.compile_", functools.partial(compile_, backend=backend))
+    again = config(*DIGITS, "recipe.dropout=0.3", "trainer.max_updates=2", "machine.compile=default")
+    done = train(again)
+    assert done["metrics"] == expected["metrics"] and rows_of(again) == rows_of(cfg)
+    said = [r.message for r in caplog.records if "machine.compile" in r.message]
+    assert said == [
+        "machine.compile=null takes over, because this network could not be compiled "
+        "(RuntimeError: no working C++ compiler)."
+    ]
+
+
+def test_memory_that_runs_out_while_compiling_is_no_failed_compilation(config, monkeypatch):
+    def full(graph, inputs):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr("indrnn.run.compile_", functools.partial(compile_, backend=full))
+    with pytest.raises(OutOfMemory, match="asked for 2 GiB"):
+        train(config(*DIGITS, "machine.compile=default"))
+
+
+def test_words_that_make_no_sense_are_refused(config):
+    with pytest.raises(UserError, match="machine.compile must be null, default or reduce-overhead, not 'fast'"):
+        train(config(*SMALL, "machine.compile=fast"))
+    with pytest.raises(UserError, match="machine.compile works on one device"):
+        train(config(*SMALL, "machine.compile=default", "machine.devices=2"))
+
+
+@pytest.mark.parametrize("precision, products", [("tf32", "high"), ("32-true", "highest")])
+def test_tf32_is_of_one_run_and_changes_nothing_on_a_cpu(config, monkeypatch, precision, products):
+    torch.set_float32_matmul_precision("high" if products == "highest" else "highest")  # of the run before
+    cfg = config(*SMALL, f"trainer.precision={precision}")
+    assert train(cfg)["status"] == "finished"
+    assert torch.get_float32_matmul_precision() == products
+    assert torch.backends.cudnn.allow_tf32 is (precision == "tf32")
