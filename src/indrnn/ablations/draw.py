@@ -40,11 +40,11 @@ def courses(reports: list[Report], folder: Path, path: Path) -> None:
                     lines(axes, seen, name, style)
         column[0].set_title(report.table.columns[key].label)
         column[0].set_ylabel(f"validation {metric}")
-        column[0].set_yscale("log")
+        if report.table.pairs_as == "ratio":
+            column[0].set_yscale("log")
         for axes, name in zip(column[1:], OFF, strict=True):
             axes.set_ylabel(WORDS[name])
             axes.set_ylim(bottom=0)
-        column[2].set_yscale("symlog", linthresh=1)
         column[3].set_xlabel("updates")
     handles = [Line2D([], [], color=color, linestyle=dash, linewidth=2) for color, dash in labels.values()]
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), handlelength=3.5, frameon=False)
