@@ -97,10 +97,10 @@ def judge(low: float, high: float, nothing: float, lower_is_better: bool) -> str
 
 
 def sentence(found: list[Comparison]) -> str:
-    """What a pair came to in all its columns, such as "tanh for ReLU: worse (A, B); undecided (C)."."""
+    """What a pair came to in all its columns, such as "tanh for ReLU: worse on A, B; undecided on C."."""
     columns: dict[str, list[str]] = {}
     for comparison in found:
         columns.setdefault(comparison.verdict, []).append(comparison.column)
     return (
-        f"{found[0].pair.text}: " + "; ".join(f"{what} ({', '.join(where)})" for what, where in columns.items()) + "."
+        f"{found[0].pair.text}: " + "; ".join(f"{what} on {', '.join(where)}" for what, where in columns.items()) + "."
     )
