@@ -67,7 +67,9 @@ def footer(report: Report) -> list[str]:
     if "no_data" in statuses and report.table.get_data:
         lines.append(f"No data: {report.table.get_data}.")
     if "out_of_memory" in statuses:
-        lines.append(f"Out of memory{verdict.asked(made)}: machine.save_memory=true or fewer runs at once need less.")
+        size = verdict.asked(made)
+        what = f"Out of memory (asked for {size})" if size else "Out of memory"
+        lines.append(f"{what}: machine.save_memory=true or fewer runs at once need less.")
     if made:
         codes = sorted({f"{x['commit']} (source {x['source']}{', uncommitted changes' * x['dirty']})" for x in made})
         versions: dict[str, set[str]] = {}
