@@ -88,6 +88,16 @@ def kill_at(monkeypatch, method: str, update: int) -> None:
     monkeypatch.setattr(Task, method, killed)
 
 
+def test_watching_states_adds_to_the_curve_and_changes_no_number(config):
+    plain, watched = (config(*DIGITS, "model=indrnn", f"task.watch_states={watch}") for watch in ("null", "true"))
+    assert train(plain)["metrics"] == train(watched)["metrics"]
+    heads, *lines = (folder(watched) / "curve.csv").read_text().splitlines()
+    before, *_ = (folder(plain) / "curve.csv").read_text().splitlines()
+    added = [f"layer{i}/off_{what}" for i in (1, 2) for what in ("share", "steps", "neurons")]
+    assert heads.split(",") == [*before.split(","), *added]
+    assert all(0 < float(line.split(",")[-3]) < 100 for line in lines)  # the second layer's share
+
+
 @pytest.mark.parametrize(
     "overrides", [SMALL, DIGITS, PLATEAU, (*SMALL, "model=gru")], ids=["adding", "digits", "plateau", "gru"]
 )
