@@ -23,7 +23,8 @@ def blocks(report: Report, links: str | None) -> list[Block]:
     """The table as blocks with the same heads; none where the profile runs no column.
 
     Args:
-        links: path to the runs' folder as seen from the file; None for no links.
+        links: path to the runs' folder as seen from the file; None for a terminal, which is narrow: no links, and of a
+            reason no size in brackets (the footer says it).
     """
     table = report.table
     if table.axis:
@@ -35,7 +36,9 @@ def blocks(report: Report, links: str | None) -> list[Block]:
     found = []
     for key, results in report.columns.items():
         rows = [cells(result, table.number) for result in results.values()]
-        if links is not None:
+        if links is None:
+            rows = [[*row[:-1], row[-1].partition(" (")[0]] for row in rows]
+        else:
             rows = [[*row, run_links(result, links)] for row, result in zip(rows, results.values(), strict=True)]
         found.append(Block(table.columns[key].label, heads, rows))
     return found
