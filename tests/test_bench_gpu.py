@@ -266,6 +266,22 @@ def test_an_update_against_its_parts():
     assert (with_sum["ratio"], without["ratio"], without["sum_ms"]) == (1.5, None, None)
 
 
+def test_an_update_is_timed_in_the_precision_that_its_row_names(tiny, monkeypatch):
+    """Building an update sets the precision of its config for the whole process."""
+    seen = []
+
+    def device_ms(call, device, flush):
+        seen.append(torch.get_float32_matmul_precision())
+        return 1.0
+
+    monkeypatch.setattr(bench_gpu_step, "device_ms", device_ms)
+    monkeypatch.setattr(bench_gpu_step, "MODES", ("eager",))
+    monkeypatch.setattr(bench_gpu_step, "PRECISIONS", {name: ("PTB characters",) for name in ("fp32", "tf32", "bf16")})
+    rows = bench_gpu_step.updates(CPU)
+    assert [row["precision"] for row in rows] == ["fp32", "tf32", "bf16"] and all(row["ms"] == 1.0 for row in rows)
+    assert seen == ["highest", "high", "highest"] and torch.get_float32_matmul_precision() == "highest"
+
+
 def test_products_are_in_tf32_only_where_asked_for():
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     for precision, expected in (("tf32", ("high", True)), ("fp32", ("highest", False)), ("bf16", ("highest", False))):

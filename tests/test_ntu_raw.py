@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -324,7 +325,9 @@ def test_killed_and_interrupted_with_two_processes_it_leaves_none_and_goes_on(tm
     def started() -> subprocess.Popen:
         environment = os.environ | {"INDRNN_DATA": str(tmp_path / "data")}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        return subprocess.Popen(command, cwd=ROOT, env=environment, process_group=0, **pipes)
+        # Tests that a script starts in the background ignore Ctrl-C, and so would what they start.
+        hears = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        return subprocess.Popen(command, cwd=ROOT, env=environment, process_group=0, preexec_fn=hears, **pipes)
 
     def done() -> int:
         part = tmp_path / "data" / "ntu" / "skeletons.f32.part"

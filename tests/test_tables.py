@@ -294,3 +294,20 @@ def test_publish_refuses_uncommitted_code(tmp_path):
 def test_publish_with_nothing_done(tmp_path):
     with pytest.raises(UserError, match="nothing to publish"):
         publish.publish("fast", tmp_path / "runs", tmp_path / "results")
+
+
+def test_out_of_memory_stands_in_its_cell_and_the_footer_says_what_was_asked_for(tmp_path):
+    runs = make(tmp_path, "table1_mnist", "quick")
+    for run, asked in zip(runs, ({}, {"memory/asked_gib": 0.5}, {"memory/asked_gib": 79.15}), strict=False):
+        record.write(tmp_path / run.signature, record_of(run, status="out_of_memory") | {"metrics": asked}, [])
+    report = tables.report("table1_mnist", "quick", tmp_path)
+    (first, *others) = [x for results in report.columns.values() for x in results.values() if x.runs]
+    assert first.verdict == "out of memory 3/3" and not any("memory" in x.verdict for x in others)
+    assert "Out of memory (asked for up to 79.2 GiB): machine.save_memory=true" in render.markdown(report, None)
+
+
+def test_out_of_memory_without_a_size(tmp_path):
+    run = make(tmp_path, "table1_mnist", "quick")[0]
+    record.write(tmp_path / run.signature, record_of(run, status="out_of_memory"), [])
+    text = render.markdown(tables.report("table1_mnist", "quick", tmp_path), None)
+    assert "- Out of memory: machine.save_memory=true" in text

@@ -11,10 +11,6 @@ def made(value, status="finished", metric="test/error"):
     return {"status": status, "metrics": {} if value is None else {metric: value}}
 
 
-def full(gib):
-    return made(gib, "out_of_memory", "memory/asked_gib")
-
-
 def test_sample_is_mean_and_sample_deviation():
     ours = verdict.sample([made(1.0), made(2.0), made(4.0)], "test/error")
     assert (ours.mean, ours.reason, ours.planned) == (pytest.approx(7 / 3), "", 3)
@@ -28,7 +24,6 @@ def test_sample_is_mean_and_sample_deviation():
         ([made(1.0), None, made(3.0)], "incomplete 2/3", (1.0, 3.0)),
         ([made(1.0), made(None, "interrupted"), None], "incomplete 1/3", (1.0,)),
         ([made(1.0), made(None, "out_of_memory"), None], "out of memory 1/3", (1.0,)),
-        ([made(1.0), full(None), full(0.5), full(20)], "out of memory 3/4 (20 GiB)", (1.0,)),
         ([made(1.0), made(None, "diverged"), None], "failed 1/3", ()),
         ([made(1.0), made(math.nan), made(2.0)], "failed 1/3", ()),
         ([made(1.0), made(None), made(0.0)], "failed 1/3", ()),

@@ -19,6 +19,7 @@ from indrnn import plan, schema
 from indrnn.bench import best
 from indrnn.errors import UserError
 from indrnn.recurrence import recurrence
+from indrnn.run import matrix_products
 
 GOAL = 0.8  # of a copy's bandwidth, where a pass moves more than the L2 cache holds
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}  # of x and dx; h and dh are float32
@@ -73,8 +74,7 @@ def attempt(row: dict[str, Any], measure: Callable[[], dict[str, Any]], until: f
 def matmuls(precision: str) -> Iterator[None]:
     """Matrix products of float32, torch's own and those of cuDNN's networks: in TF32 if ``tf32``, otherwise in full."""
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
-    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    matrix_products(precision)
     try:
         yield
     finally:

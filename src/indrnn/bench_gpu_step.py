@@ -27,7 +27,8 @@ NETWORKS = {
     "plain-6 MNIST, larger B": ("experiment=smnist", "model=indrnn", "data.batch_size=128"),
     "PTB characters": ("experiment=ptb_char", "model=indrnn"),
 }
-PRECISIONS = {"fp32": tuple(NETWORKS), "tf32": tuple(NETWORKS), "bf16": ("PTB characters",)}  # bf16: autocast
+PRECISIONS = {"fp32": tuple(NETWORKS), "tf32": tuple(NETWORKS), "bf16": ("PTB characters",)}
+WORDS = {"fp32": "32-true", "tf32": "tf32", "bf16": "bf16-mixed"}  # of trainer.precision
 MODES = ("eager", "default", "reduce-overhead")  # eager, and modes of indrnn.compiled.compile_
 SECONDS = 150  # of the whole part; compiling one update takes up to a minute
 
@@ -37,7 +38,7 @@ class Update:
 
     Args:
         cfg: of a run with an IndRNN network.
-        precision: of PRECISIONS; TF32 is up to the caller (``matmuls``).
+        precision: of PRECISIONS; the config says the same, for TF32 (``run.matrix_products``).
     """
 
     def __init__(self, cfg: DictConfig, precision: str, device: torch.device):
@@ -88,7 +89,7 @@ def each(device: torch.device, modes: tuple[str, ...], measure: Callable, until:
     rows = []
     for precision, names in PRECISIONS.items():
         for name in names:
-            cfg = plan.build(NETWORKS[name])
+            cfg = plan.build([*NETWORKS[name], f"trainer.precision={WORDS[precision]}"])
             row = {"what": name, "precision": precision, "T": cfg.data.seq_len, "B": cfg.data.batch_size}
             row["N"] = cfg.recipe.hidden_size
             for mode in modes:

@@ -23,8 +23,7 @@ def blocks(report: Report, links: str | None) -> list[Block]:
     """The table as blocks with the same heads; none where the profile runs no column.
 
     Args:
-        links: path to the runs' folder as seen from the file; None for a terminal, which is narrow: no links, and of a
-            reason no size in brackets (the footer says it).
+        links: path to the runs' folder as seen from the file; None for no links.
     """
     table = report.table
     if table.axis:
@@ -36,9 +35,7 @@ def blocks(report: Report, links: str | None) -> list[Block]:
     found = []
     for key, results in report.columns.items():
         rows = [cells(result, table.number) for result in results.values()]
-        if links is None:
-            rows = [[*row[:-1], row[-1].partition(" (")[0]] for row in rows]
-        else:
+        if links is not None:
             rows = [[*row, run_links(result, links)] for row, result in zip(rows, results.values(), strict=True)]
         found.append(Block(table.columns[key].label, heads, rows))
     return found
@@ -55,11 +52,8 @@ def grid(report: Report, title: str, show: Callable[[Result], str]) -> Block:
 
 
 def value(result: Result, number: str) -> str:
-    """A cell of a grid: the measured value, or why it is not there or not complete, without what stands in brackets.
-
-    There is no room for that beside other models; the footer says it.
-    """
-    return result.ours.reason.partition(" (")[0] or measured(result.ours, number)
+    """A cell of a grid: the measured value, or why it is not there or not complete."""
+    return result.ours.reason or measured(result.ours, number)
 
 
 def measured(ours: Sample, number: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from indrnn import layout, record, verdict
+from indrnn import layout, record
 from indrnn.schema import PROFILES
 from indrnn.tables import Report, Result
 
@@ -67,8 +67,8 @@ def footer(report: Report) -> list[str]:
     if "no_data" in statuses and report.table.get_data:
         lines.append(f"No data: {report.table.get_data}.")
     if "out_of_memory" in statuses:
-        size = verdict.asked(made)
-        what = f"Out of memory (asked for {size})" if size else "Out of memory"
+        sizes = [x["metrics"]["memory/asked_gib"] for x in made if "memory/asked_gib" in x["metrics"]]
+        what = f"Out of memory (asked for up to {max(sizes):.3g} GiB)" if sizes else "Out of memory"
         lines.append(f"{what}: machine.save_memory=true or fewer runs at once need less.")
     if made:
         codes = sorted({f"{x['commit']} (source {x['source']}{', uncommitted changes' * x['dirty']})" for x in made})

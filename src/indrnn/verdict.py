@@ -49,18 +49,10 @@ def pending(records: Sequence[Record | None]) -> str:
     final = sum(status in FINAL for status in statuses)
     if final == len(records):
         return ""
-    if count := statuses.count("no_data"):
-        return f"no data {count}/{len(records)}"
-    if count := statuses.count("out_of_memory"):
-        size = asked(records)
-        return f"out of memory {count}/{len(records)}" + f" ({size})" * bool(size)
+    for status in ("no_data", "out_of_memory"):
+        if count := statuses.count(status):
+            return f"{status.replace('_', ' ')} {count}/{len(records)}"
     return f"incomplete {final}/{len(records)}"
-
-
-def asked(records: Sequence[Record | None]) -> str:
-    """What the largest of the runs that are out of memory asked for, such as ``20 GiB``; empty where none says it."""
-    sizes = [x["metrics"].get("memory/asked_gib", 0) for x in records if x and x["status"] == "out_of_memory"]
-    return f"{max(sizes):.3g} GiB" if any(sizes) else ""
 
 
 def sample(records: Sequence[Record | None], metric: str) -> Sample:
