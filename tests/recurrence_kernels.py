@@ -169,7 +169,7 @@ def refuse(*_, **__):
 @pytest.fixture
 def forget():
     """What was chosen for a device is remembered: forget it before and after."""
-    remembered = (package._choose, package._warn, scan._kernels_run)
+    remembered = (package._choose, package._warn_about, scan._kernels_run)
     for cache in remembered:
         cache.cache_clear()
     yield

@@ -16,6 +16,7 @@ from indrnn.language_network import LanguageNetwork
 from indrnn.networks import PlainIndRNN, ResidualIndRNN, lstm
 from indrnn.norm_dropout import recompute_batch_norm
 from indrnn.run import train
+from indrnn.tasks import Task
 
 # Torch warns of itself while it compiles, and a warning that is an error would be a failed compilation.
 pytestmark = pytest.mark.filterwarnings("default")
@@ -135,6 +136,8 @@ def test_words_that_make_no_sense_are_refused(config):
         train(config(*SMALL, "machine.compile=fast"))
     with pytest.raises(UserError, match="machine.compile works on one device"):
         train(config(*SMALL, "machine.compile=default", "machine.devices=2"))
+    with pytest.raises(UserError, match="trainer.precision must be 32-true, tf32, bf16-mixed, not '16-mixed'"):
+        train(config(*SMALL, "trainer.precision=16-mixed"))  # loss scaling and a fused Adam do not go together
 
 
 @pytest.mark.parametrize("precision, products", [("tf32", "high"), ("32-true", "highest")])
@@ -144,3 +147,22 @@ def test_tf32_is_of_one_run_and_changes_nothing_on_a_cpu(config, monkeypatch, pr
     assert train(cfg)["status"] == "finished"
     assert torch.get_float32_matmul_precision() == products
     assert torch.backends.cudnn.allow_tf32 is (precision == "tf32")
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("clip_by", ["value", "norm", "null"])
+def test_bf16_trains_and_clips_as_float32_does(config, monkeypatch, clip_by, compiled):
+    """Lightning refuses to clip for a fused Adam with its mixed precisions; null is the norm, as it is there."""
+    largest, ends = [], Task.on_train_batch_end
+
+    def measured(task, *arguments):
+        gradients = torch.cat([p.grad.flatten() for p in task.network.parameters()])
+        largest.append(gradients.norm() if clip_by != "value" else gradients.abs().max())
+        ends(task, *arguments)
+
+    monkeypatch.setattr(Task, "on_train_batch_end", measured)
+    monkeypatch.setattr("indrnn.run.compile_", functools.partial(compile_, backend="aot_eager", fullgraph=True))
+    words = ("trainer.precision=bf16-mixed", f"trainer.clip_by={clip_by}", "trainer.clip=1e-3")
+    done = train(config(*DIGITS, *words, *["machine.compile=default"] * compiled))
+    assert done["status"] == "finished"
+    torch.testing.assert_close(torch.stack(largest), torch.full((done["updates"],), 1e-3), rtol=1e-4, atol=0)

@@ -9,6 +9,7 @@ from test_commands import TRAIN, call, records
 from test_run import SMALL, folder
 
 from indrnn import record
+from indrnn.data.adding import Adding
 from indrnn.errors import OutOfMemory
 from indrnn.exhausted import asked_gib, out_of_memory, size
 from indrnn.run import train
@@ -72,6 +73,18 @@ def test_wherever_memory_runs_out_the_record_says_what_was_asked_and_the_next_st
     assert not list(folder(cfg).glob("*.part"))
     done = train(cfg)
     assert done["status"] == "finished" and "memory/asked_gib" not in done["metrics"]
+
+
+def test_data_that_do_not_fit_are_a_record_too_and_an_earlier_validation_stays_in_it(config, monkeypatch):
+    cfg = config(*SMALL, "trainer.max_time=0")
+    assert train(cfg)["status"] == "interrupted"
+    with monkeypatch.context() as patch:
+        patch.setattr(Adding, "setup", full)
+        with pytest.raises(OutOfMemory, match=r"^Out of memory with the data \(asked for 20 GiB\): .* tries again\.$"):
+            train(cfg)
+    found = record.read(folder(cfg))
+    assert found["status"] == "out_of_memory" and found["metrics"]["memory/asked_gib"] == 20.0
+    assert train(config(*SMALL))["status"] == "finished"
 
 
 def test_a_message_without_a_size_leaves_none_in_the_record(config, monkeypatch):

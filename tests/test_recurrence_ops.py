@@ -52,8 +52,9 @@ def forget_backends():
     """Backends are chosen and compiled once per process: forget that before and after."""
 
     def forget():
-        for remembered in (package._choose, package._warn, cpu.compiled, cpu._warn_about_cache):
+        for remembered in (package._choose, package._warn_about, cpu.compiled, cpu._warn_about_cache):
             remembered.cache_clear()
+        package._failed.clear()
 
     forget()
     yield
@@ -220,6 +221,40 @@ def test_without_numba_the_reference_takes_over_with_one_warning(monkeypatch, fo
     assert available_backends("cpu") == ("scan", "reference")
     with pytest.raises(ValueError, match="backend: 'cpu' was asked for, but .*numba"):
         recurrence(x, u, backend="cpu")
+
+
+@needs_cpu_backend
+@pytest.mark.parametrize("step", ["forward", "backward"])
+def test_a_backend_that_fails_at_one_size_alone_is_left_from_there_on(monkeypatch, forget_backends, step):
+    computes, asked = getattr(cpu, step), []
+
+    def fails_on_long_ones(a, *more):
+        asked.append(len(a))
+        if len(a) > 20:
+            raise ValueError("no such register")
+        return computes(a, *more)
+
+    monkeypatch.setattr(cpu, step, fails_on_long_ones)
+    long, short = sample(21, 2, 3), sample(5, 2, 3)
+    gradients(*short)
+    with pytest.raises(ValueError, match="no such register"):
+        gradients(*long, backend="cpu")
+    with pytest.warns(RuntimeWarning, match="'cpu' cannot run here .*ValueError at T = 21, B = 2, N = 3: no") as caught:
+        ours = gradients(*long), gradients(*long), gradients(*short)
+    assert len(caught) == 1 and asked == [5, 21, 21]
+    exact = [gradients(*a, backend="reference") for a in (long, long, short)]
+    torch.testing.assert_close(ours, tuple(exact))
+
+
+@needs_cpu_backend
+def test_full_memory_does_not_change_the_backend(monkeypatch, forget_backends):
+    def full(*_):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes.")
+
+    monkeypatch.setattr(cpu, "forward", full)
+    with pytest.raises(RuntimeError, match="can't allocate"):
+        gradients(*sample(5, 2, 3))
+    assert not package._failed
 
 
 @needs_cpu_backend

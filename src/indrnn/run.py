@@ -26,6 +26,7 @@ from indrnn.ranks import Rank, Ranks, check_devices, synchronise_batch_norm
 from indrnn.sitting import Sitting, device_name, keep_pages, only_one, quiet_lightning
 from indrnn.tasks import Diverged, Task
 
+PRECISIONS = ("32-true", "tf32", "bf16-mixed")
 NEEDS_LESS = "machine.save_memory=true, fewer runs at once or a smaller batch need less; the same command tries again."
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,10 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         except NoData:
             sitting.end(entry(cfg, config, task, data, sitting, "no_data", {}))
             raise
+        except Exception as error:
+            full, more = no_memory(error)
+            sitting.end(entry(cfg, config, task, data, sitting, "out_of_memory", best_metrics(task) | more))
+            raise OutOfMemory(f"Out of memory with the data ({full}): {NEEDS_LESS}") from None
         identity = f"{signature}-{sitting.started[:19].replace(':', '')}"
         logger = listener(cfg.logger, identity, config | {"signature": signature})
         full, more = "", {}
@@ -92,6 +97,8 @@ def build(cfg: DictConfig) -> tuple[Data, Task]:
     torch.set_num_threads(cfg.machine.threads)
     torch.set_flush_denormal(True)  # vanishing gradients are denormal numbers: fifteen times slower
     quiet_lightning()
+    if cfg.trainer.precision not in PRECISIONS:
+        raise UserError(f"trainer.precision must be {', '.join(PRECISIONS)}, not {cfg.trainer.precision!r}.")
     matrix_products(cfg.trainer.precision)
     pl.seed_everything(cfg.seed, verbose=False)
     data: Data = instantiate(cfg.data)
@@ -182,7 +189,7 @@ def test(cfg: DictConfig, task: Task, data: Data) -> dict[str, float]:
 def trainer(cfg: DictConfig, logger: Logger | bool = False, **options: Any) -> pl.Trainer:
     """Lightning's Trainer without what this project does itself (checkpoints, bars) or does not want (samplers).
 
-    ``trainer.precision`` is one of Lightning's words, or tf32: 32-true but for matrix products (``matrix_products``).
+    ``trainer.precision`` is a word of Lightning's, or tf32: 32-true but for matrix products (``matrix_products``).
     """
     return pl.Trainer(
         accelerator=cfg.machine.accelerator,

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning import LightningModule
+from pytorch_lightning.plugins import Precision
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -105,6 +106,11 @@ class Task(LightningModule):
         vectors = [p for p in self.network.parameters() if p.ndim <= 1 and id(p) not in also]
         groups = [{"params": matrices, "weight_decay": self.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
         return torch.optim.Adam(groups, lr=self.schedule.rate(0), fused=True)
+
+    def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None) -> None:
+        """As in float32: with bf16 Lightning refuses a fused Adam for loss scaling, which only float16 needs."""
+        how = gradient_clip_val or 0.0, gradient_clip_algorithm or "norm"
+        Precision.clip_gradients(self.trainer.precision_plugin, optimizer, *how)
 
     def on_train_batch_start(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
         torch.manual_seed(noise_seed(self.seed, self.update, self.trainer.global_rank))

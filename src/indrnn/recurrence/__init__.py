@@ -11,10 +11,12 @@ import functools
 import math
 import warnings
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from indrnn.exhausted import out_of_memory
 from indrnn.recurrence import cpu, reference, scan, triton
 
 __all__ = ["available_backends", "recurrence"]
@@ -24,6 +26,7 @@ _BACKENDS = {"cpu": cpu, "triton": triton, "scan": scan, "reference": reference}
 # as columns and a GPU wants 100,000 of them, but it reads x once and the scan twice. An estimate, not yet measured.
 SCAN_FROM_STEPS = 2048
 SCAN_UP_TO_COLUMNS = 16384
+_failed: set[str] = set()  # backends that "auto" leaves alone in this process
 _ACTIVATIONS = ("relu", "leaky_relu", "tanh", "identity")
 
 
@@ -113,19 +116,35 @@ def _check_options(activation: str, negative_slope: float, backend: str) -> None
         raise ValueError(f"backend: expected auto or one of {', '.join(_BACKENDS)}, got {backend!r}")
 
 
-def _module(backend: str, h: Tensor, activation: str) -> ModuleType:
-    T, B, N = h.shape
-    return _choose(_candidates(backend, h.device.type, T, B * N), h.device, activation, h.dtype)
+def _compute(step: str, backend: str, activation: str, *tensors: Tensor, slope: float) -> Any:
+    """`forward` or `backward` of the chosen backend for ``tensors``, the first of them (T, B, N).
+
+    Triton compiles again for sizes of another kind: what ran in the trial can fail here. "auto" then warns once and
+    leaves that backend alone from there on.
+    """
+    T, B, N = tensors[0].shape
+    device, dtype = tensors[0].device, tensors[0].dtype
+    module = _choose(_candidates(backend, device.type, T, B * N), device, activation, dtype)
+    try:
+        return getattr(module, step)(*tensors, activation, slope)
+    except Exception as error:
+        if backend != "auto" or module is reference or out_of_memory(error):
+            raise
+        name = next(name for name, other in _BACKENDS.items() if other is module)
+        _failed.add(name)
+        _warn_about(name, f"{type(error).__name__} at T = {T}, B = {B}, N = {N}: {error}")
+    return _compute(step, backend, activation, *tensors, slope=slope)
 
 
 def _candidates(backend: str, device_type: str, T: int, columns: int) -> tuple[str, ...]:
-    """The backends to try: "auto" takes the first that serves."""
+    """The backends to try: "auto" takes the first that serves and has not failed before."""
     if backend != "auto":
         return (backend,)
+    names = ("cpu", "reference")
     if device_type == "cuda":
         scan_first = T >= SCAN_FROM_STEPS and columns <= SCAN_UP_TO_COLUMNS
-        return ("scan", "triton", "reference") if scan_first else ("triton", "scan", "reference")
-    return ("cpu", "reference")
+        names = ("scan", "triton", "reference") if scan_first else ("triton", "scan", "reference")
+    return tuple(name for name in names if name not in _failed)
 
 
 @functools.cache
@@ -137,26 +156,27 @@ def _choose(names: tuple[str, ...], device: torch.device, activation: str, dtype
         elif (reason := module.missing(activation, dtype, device)) is None:
             return module
         elif len(names) > 1:
-            _warn(f"indrnn: recurrence backend {name!r} cannot run here ({reason}); a slower one takes over")
+            _warn_about(name, reason)
     raise ValueError(f"backend: {names[0]!r} was asked for, but {reason}")
 
 
 @functools.cache
-def _warn(message: str) -> None:
+def _warn_about(name: str, reason: str) -> None:
+    message = f"indrnn: recurrence backend {name!r} cannot run here ({reason}); a slower one takes over"
     warnings.warn(message, RuntimeWarning, stacklevel=2)
 
 
 # The backend is chosen inside the operators, where torch.compile and fake tensors do not look.
 @torch.library.custom_op("indrnn::recurrence", mutates_args=())
 def _states(x: Tensor, u: Tensor, h0: Tensor, activation: str, negative_slope: float, backend: str) -> Tensor:
-    return _module(backend, x, activation).forward(x, u, h0, activation, negative_slope)
+    return _compute("forward", backend, activation, x, u, h0, slope=negative_slope)
 
 
 @torch.library.custom_op("indrnn::recurrence_backward", mutates_args=())
 def _backward(
     dh: Tensor, h: Tensor, u: Tensor, h0: Tensor, activation: str, negative_slope: float, backend: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return _module(backend, h, activation).backward(dh, h, u, h0, activation, negative_slope)
+    return _compute("backward", backend, activation, dh, h, u, h0, slope=negative_slope)
 
 
 @_states.register_fake
