@@ -9,6 +9,8 @@ from omegaconf import DictConfig
 
 from indrnn import record
 
+torch.set_num_threads(1)  # make test has a process for each core
+
 
 @pytest.fixture(autouse=True)
 def as_a_fresh_process():
