@@ -175,7 +175,9 @@ def install(root, extras, lock):
     run([uv, "pip", "sync", *options, "--require-hashes", *locks(extras)], root, lock)
     run([uv, "pip", "install", *options, "--no-deps", "--editable", "."], root, lock)
     say("importing the packages once")
-    run([python, "-c", f"import {', '.join([IMPORTS, *map(EXTRAS.get, extras)])}"], root, lock)
+    # Byte code is kept whatever PYTHONDONTWRITEBYTECODE says: without it each start compiles torch, for half a minute.
+    imports = ", ".join([IMPORTS, *map(EXTRAS.get, extras)])
+    run([python, "-c", f"import sys; sys.dont_write_bytecode = False; import {imports}"], root, lock)
 
 
 def work(root, pythons, extras, lock):

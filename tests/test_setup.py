@@ -264,6 +264,20 @@ def test_the_bootstrap_is_the_hashed_blocks_of_the_lock(setup):
     assert text.endswith("\n")
 
 
+def test_byte_code_of_the_packages_is_kept_whatever_the_environment_says(setup, tmp_path, monkeypatch):
+    """Images of Python often set PYTHONDONTWRITEBYTECODE; every start of a run would compile torch again."""
+    copy_lists(tmp_path)
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / "heavy.py").touch()
+    commands = []
+    monkeypatch.setattr(setup, "run", lambda command, root, lock: commands.append(command))
+    monkeypatch.setattr(setup, "IMPORTS", "heavy")
+    setup.install(tmp_path, [], None)
+    env = os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(tmp_path)}
+    subprocess.run([sys.executable, *commands[-1][1:]], env=env, check=True)
+    assert list((tmp_path / "__pycache__").glob("heavy.*.pyc"))
+
+
 def test_wrong_python_is_refused(setup, tree, capsys, monkeypatch):
     monkeypatch.setattr(setup, "HERE", "3.9")
     assert "is cpython 3.9, but CPython 3.11 or 3.12 is needed" in refusal(setup, capsys, tree)
