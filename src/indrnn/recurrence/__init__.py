@@ -58,7 +58,7 @@ def recurrence(
     Differentiable twice in x, u, h0; saves only h. A gradient of u has the same bits every time.
 
     Raises ValueError for shapes, dtypes, devices or names that do not fit, and for a named backend that
-    cannot compute this here. Where "auto" passes over a backend because something is missing, it warns once.
+    cannot compute this here. Where "auto" passes over a backend because something is missing or fails, it warns once.
 
     Source: P18 (arXiv 1803.04831) Eq. (2); the product W x_t + b is left to the caller.
     """
