@@ -48,8 +48,8 @@ setup: ## make .venv complete (EXTRAS=cluster adds launchers for clusters, EXTRA
 	echo "set-up: no Python 3.11 or 3.12 that runs (tried:" $(PYTHONS)"): install one, or name it as in" \
 		"make setup PYTHON=python3.11" >&2; exit 1
 
-test: setup ## run the tests, JOBS at a time
-	$(TEST) -n '$(JOBS)' --dist worksteal
+test: setup ## run the tests, JOBS at a time and at most 8
+	$(TEST) -n '$(JOBS)' --maxprocesses 8 --dist worksteal
 
 test-slow: ## set up EXTRAS=cluster, then run the slow tests: fifty kills, submitit, ray, two devices
 	@$(MAKE) setup EXTRAS=cluster
