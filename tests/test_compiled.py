@@ -138,6 +138,8 @@ def test_words_that_make_no_sense_are_refused(config):
         train(config(*SMALL, "machine.compile=default", "machine.devices=2"))
     with pytest.raises(UserError, match="trainer.precision must be 32-true, tf32, bf16-mixed, not '16-mixed'"):
         train(config(*SMALL, "trainer.precision=16-mixed"))  # loss scaling and a fused Adam do not go together
+    with pytest.raises(UserError, match="Few CPUs have an LSTM in bf16: set trainer.precision=32-true"):
+        train(config(*SMALL, "trainer.precision=bf16-mixed", "model=lstm"))
 
 
 @pytest.mark.parametrize("precision, products", [("tf32", "high"), ("32-true", "highest")])

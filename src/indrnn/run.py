@@ -104,6 +104,9 @@ def build(cfg: DictConfig) -> tuple[Data, Task]:
     data: Data = instantiate(cfg.data)
     network: Network = instantiate(cfg.model)
     network.save_memory = cfg.machine.save_memory
+    lstm = any(isinstance(module, torch.nn.LSTM) for module in network.modules())
+    if lstm and cfg.trainer.precision == "bf16-mixed" and cfg.machine.accelerator == "cpu":
+        raise UserError("Few CPUs have an LSTM in bf16: set trainer.precision=32-true (another run) or use a GPU.")
     task: Task = instantiate(cfg.task, network=network)
     if task.carries_state and cfg.machine.devices > 1:
         raise UserError("This task carries its state from batch to batch, on one device: set machine.devices=1.")
