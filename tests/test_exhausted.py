@@ -75,7 +75,7 @@ def test_wherever_memory_runs_out_the_record_says_what_was_asked_and_the_next_st
     assert done["status"] == "finished" and "memory/asked_gib" not in done["metrics"]
 
 
-def test_data_that_do_not_fit_are_a_record_too_and_an_earlier_validation_stays_in_it(config, monkeypatch):
+def test_data_that_do_not_fit_are_a_record_too_and_the_next_start_goes_on(config, monkeypatch):
     cfg = config(*SMALL, "trainer.max_time=0")
     assert train(cfg)["status"] == "interrupted"
     with monkeypatch.context() as patch:

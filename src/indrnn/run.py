@@ -192,7 +192,7 @@ def test(cfg: DictConfig, task: Task, data: Data) -> dict[str, float]:
 def trainer(cfg: DictConfig, logger: Logger | bool = False, **options: Any) -> pl.Trainer:
     """Lightning's Trainer without what this project does itself (checkpoints, bars) or does not want (samplers).
 
-    ``trainer.precision`` is a word of Lightning's, or tf32: 32-true but for matrix products (``matrix_products``).
+    ``trainer.precision`` is one of PRECISIONS; tf32 is 32-true but for matrix products (``matrix_products``).
     """
     return pl.Trainer(
         accelerator=cfg.machine.accelerator,
