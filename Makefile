@@ -18,6 +18,7 @@ WHERE = $(if $(MACHINE),machine=$(MACHINE))
 PUBLISH = .venv/bin/python scripts/publish.py
 BENCH = .venv/bin/python scripts/bench.py
 GRADIENTS = .venv/bin/python scripts/gradients.py
+START_OF_U = .venv/bin/python scripts/start_of_u.py
 FIGURES = .venv/bin/python scripts/figures.py
 GET_DATA = .venv/bin/python scripts/get_data.py
 TEST = .venv/bin/python -m pytest
@@ -31,7 +32,7 @@ SETUP = scripts/setup.py --extras '$(EXTRAS)' $(if $(PYTHON),--this-python) \
 	$(if $(filter setup,$(MAKECMDGOALS)),,--quiet)
 
 .PHONY: help setup test test-slow lint data plan reproduce-table publish milestones tables adding mnist \
-	pmnist depth sensitivity ablations ptb-char ptb-word ntu bench gradients figures smoke clean lock wandb-sync
+	pmnist depth sensitivity ablations ptb-char ptb-word ntu bench gradients start-of-u figures smoke clean lock wandb-sync
 .NOTPARALLEL:
 
 help:
@@ -108,6 +109,9 @@ bench: setup ## speed and memory of layers and updates, into results/benchmarks:
 
 gradients: setup ## do networks of 21 layers train, and their gradients per layer, into results/gradients (2 minutes)
 	$(GRADIENTS)
+
+start-of-u: setup ## why wide layers do not learn characters from u near 1: what results/start_of_u lacks (an hour)
+	$(START_OF_U)
 
 figures: setup ## what single neurons remember, as figures and one experiment, into results/figures (4 minutes)
 	$(FIGURES) --profile '$(PROFILE)'

@@ -33,7 +33,7 @@ class LanguageModel(Task):
         metric: bpc, bits per character, or ppl, perplexity: exp(nll).
         network: see ``body`` of LanguageNetwork, also for what is not named here.
         u_normal: mean and standard deviation of a normal distribution that all u start from (P18's word model), within
-            the bound; otherwise they start as the network draws them.
+            the bound and, where a third number is given, at most there; otherwise as the network draws them.
         small_norm: weights of Linears and layers start from Kaiming's uniform distribution with a = 0, not as drawn by
             the network, and the scale of batch norm at 0.1 (the authors' ``small_normini``, for dense networks).
         dynamic: also tests with dynamic evaluation (indrnn.dynamic).
@@ -56,7 +56,7 @@ class LanguageModel(Task):
         weight_decay: float = 0.0,
         dropout_embedding: float = 0.0,
         dropout_words: float = 0.0,
-        u_normal: tuple[float, float] | None = None,
+        u_normal: tuple[float, ...] | None = None,
         small_norm: bool = False,
         dynamic: Dynamic | None = None,
     ):

@@ -1,5 +1,6 @@
 """Tokens in, logits of the next token out. Shapes: T time, B columns, E embedding, N features, V tokens; time first."""
 
+import math
 from typing import Any
 
 import torch
@@ -71,11 +72,11 @@ class LanguageNetwork(nn.Module):
 
 
 @torch.no_grad()
-def draw_u_(network: nn.Module, mean: float, std: float) -> None:
-    """Draw every u from N(mean, std²) and clip it to its bound."""
+def draw_u_(network: nn.Module, mean: float, std: float, largest: float = math.inf) -> None:
+    """Draw every u from N(mean, std²); what is above ``largest`` starts there, and all within the bound."""
     for module in network.modules():
         if isinstance(module, IndRNNUnit):
-            nn.init.normal_(module.u, mean, std)
+            nn.init.normal_(module.u, mean, std).clamp_(max=largest)
             module.constrain_()
 
 

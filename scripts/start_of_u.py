@@ -1,0 +1,29 @@
+"""Train six layers on characters from several starts of u and write what became of them into results/start_of_u."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from indrnn import record, start_of_u, start_of_u_report
+from indrnn.errors import UserError
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--width", type=int, action="append", help="neurons a layer, may be repeated (default: all)")
+    parser.add_argument(
+        "--start", action="append", help=f"may be repeated (default: all): {'; '.join(start_of_u.STARTS)}"
+    )
+    parser.add_argument("--out", type=Path, default=record.ROOT / "results" / "start_of_u", help="where the files go")
+    args = parser.parse_args()
+    try:
+        widths, starts = args.width or list(start_of_u.WIDTHS), args.start or list(start_of_u.STARTS)
+        print(start_of_u_report.publish(args.out, widths, starts))
+    except (UserError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""Where u starts: what is seen of states, batch norm's input, u and gradients, and how it is told."""
+
+import math
+
+import pytest
+import torch
+
+from indrnn import plan, start_of_u, start_of_u_report
+from indrnn.errors import UserError
+from indrnn.updates import Updates
+
+KJV = ("data.source=kjv", "data.output_size=29", "recipe.hidden_size=12", "data.eval_columns=[128,128]")
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Twelve neurons a layer on the stand-in text, four updates."""
+    monkeypatch.setattr(start_of_u, "COMMON", (*start_of_u.COMMON, *KJV))
+    monkeypatch.setattr(start_of_u, "WIDTHS", {12: ()})
+    monkeypatch.setattr(start_of_u, "UPDATES", {12: 4})
+    monkeypatch.setattr(start_of_u, "SEEDS", {12: (0,)})
+    monkeypatch.setattr(start_of_u, "EVERY", 2)
+    monkeypatch.setattr(start_of_u, "PIECES", 1)
+
+
+def test_persistent_is_the_share_of_what_does_not_change_over_time():
+    steady = torch.randn(1, 9, 3).expand(50, 9, 3)
+    assert start_of_u.persistent(steady) == pytest.approx(1)
+    fleeting = torch.randn(50, 400, 3)
+    assert start_of_u.persistent(fleeting) == pytest.approx(1 / 50, rel=0.3)
+    assert start_of_u.persistent(steady + torch.randn(50, 1, 3)) == pytest.approx(1)  # alike in all columns: no spread
+    assert start_of_u.persistent(torch.ones(5, 4, 3)) == 0.0
+
+
+def test_looks_of_a_small_network_agree_with_the_network(small):
+    seen = start_of_u.train("N(0.4, 0.2)", 12, 0)
+    assert seen.looks == [0, 2, 3] and len(seen.losses) == 4 and len(seen.layers) == 6
+    assert all(len(layer[what]) == 3 for layer in seen.layers for what in start_of_u.WHAT)
+    assert all(math.isfinite(value) for layer in seen.layers for values in layer.values() for value in values)
+    assert all(0 <= layer["persistent"][-1] <= 1 and layer["rms"][-1] <= layer["largest"][-1] for layer in seen.layers)
+    assert seen.carried != seen.zeros and 3 < seen.unigrams < 4.5 and math.isfinite(seen.validation)
+    cut = start_of_u.train("N(0.4, 0.2), at most 0.8", 12, 0)
+    assert max(layer["u_largest"][0] for layer in cut.layers) <= 0.8 + 0.01  # one update moves u by its rate at most
+
+
+def test_the_look_makes_the_updates_that_training_makes(small):
+    """Twice the same losses: with looks at every second update, and with none but training's own."""
+    words = [*start_of_u.COMMON, *start_of_u.STARTS["N(0.4, 0.1)"], "seed=0"]
+    updates = Updates(plan.build(words))
+    updates.data.setup()
+    plain = [updates.make(updates.data.train_batch(number)) / math.log(2) for number in range(4)]
+    assert start_of_u.train("N(0.4, 0.1)", 12, 0).losses == plain
+
+
+def test_published_and_rendered_from_what_is_there(small, tmp_path, capsys):
+    text = start_of_u_report.publish(tmp_path, [12], list(start_of_u.STARTS)[:2])
+    assert text.count("| N(0.4, 0.2) ") == 1 and "## 12 neurons a layer, 4 updates, 1 seed" in text
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".json", ".md", ".png"]
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert "12 neurons" in capsys.readouterr().out
+    start_of_u_report.publish(tmp_path, [12], list(start_of_u.STARTS)[:2])  # nothing is trained again
+    assert capsys.readouterr().out == ""
+    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+
+def test_what_is_not_there_is_told(tmp_path):
+    with pytest.raises(UserError, match="no 13; there are: 2000, 256"):
+        start_of_u_report.publish(tmp_path, [13], [])
+    with pytest.raises(UserError, match="make start-of-u"):
+        start_of_u_report.render_all(tmp_path)
