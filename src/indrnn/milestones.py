@@ -5,6 +5,7 @@ its status. An error is shown as accuracy.
 """
 
 import csv
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -30,12 +31,18 @@ class Entry:
 
 @dataclass
 class Milestones:
-    """A file of conf/milestones. ``official``: what the authors' log has as best so far, by training examples."""
+    """A file of conf/milestones.
+
+    ``official``: what the authors' log has as best so far, by training examples. ``at``: the numbers of examples that
+    are shown; without it those of the log, of our ends and, where there is no log, of our validations.
+    """
 
     title: str
     metric: str
     runs: list[Entry]
     official: dict[int, float] = field(default_factory=dict)
+    at: list[int] = field(default_factory=list)
+    number: str = ".2f"
     notes: list[str] = field(default_factory=list)
     name: str = ""
 
@@ -113,14 +120,15 @@ def render_all(results: Path) -> list[str]:
 
 
 def markdown(what: Milestones, found: list[Course]) -> str:
-    """A column per number of examples: those of the official log or, without one, of our validations; and our ends."""
-    measured = {count for course in found for count in course.best} if not what.official else set()
-    counts = sorted({*what.official, *measured, *(course.record["examples"] for course in found)})
-    latest = max(course.record["examples"] for course in found)
-    counts = [count for count in counts if count <= latest] + [count for count in counts if count > latest][:1]
+    """A column per number of examples, a row per run; what became of every run."""
+    counts = what.at or columns(what, found)
     heads = ["best so far at examples", *(f"{count:,}" for count in counts)]
-    rows = [["the authors' log", *(shown(what.official.get(count)) for count in counts)]] if what.official else []
-    rows += [[course.label, *(shown(course.at(count)) for count in counts)] for course in found]
+
+    def row(label: str, values: Iterable[float | None]) -> list[str]:
+        return [label, *("-" if value is None else f"{value:{what.number}}" for value in values)]
+
+    rows = [row("the authors' log", map(what.official.get, counts))] if what.official else []
+    rows += [row(course.label, map(course.at, counts)) for course in found]
     lines = [f"# {what.title}", ""]
     lines += render.bullets([f"Best {what.what}; a dash where nothing was measured.", *what.notes])
     lines += ["", *render.aligned(heads, rows), "", "Our runs:", ""]
@@ -136,12 +144,20 @@ def sentence(course: Course) -> str:
     return (
         f"{course.label}: {link}, **{entry['status']}** after {entry['updates']:,} of "
         f"{entry['config']['trainer']['max_updates']:,} updates, {entry['examples']:,} examples, "
-        f"{entry['wall_seconds'] / 60:.0f} minutes on {entry['device']}; {measured}; commit {entry['commit']}."
+        f"{duration(entry['wall_seconds'])} on {entry['device']}; {measured}; commit {entry['commit']}."
     )
 
 
-def shown(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+def duration(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
+
+
+def columns(what: Milestones, found: list[Course]) -> list[int]:
+    """The numbers of examples of the log or, without one, of our validations; of our ends; and one later than all."""
+    measured = {count for course in found for count in course.best} if not what.official else set()
+    counts = sorted({*what.official, *measured, *(course.record["examples"] for course in found)})
+    latest = max(course.record["examples"] for course in found)
+    return [count for count in counts if count <= latest] + [count for count in counts if count > latest][:1]
 
 
 def draw(what: Milestones, found: list[Course], path: Path) -> None:
@@ -157,6 +173,8 @@ def draw(what: Milestones, found: list[Course], path: Path) -> None:
         axes.plot(list(course.best), list(course.best.values()), color=COLORS[number % len(COLORS)], linestyle=dash,
                   marker=marker, markersize=4, label=f"ours: {course.label} ({course.record['status']})")  # fmt: skip
     axes.set_xscale("log")
+    if what.metric == "mse":
+        axes.set_yscale("log")
     axes.set_xlabel("training examples")
     axes.set_ylabel(f"best {what.what}")
     axes.grid(alpha=0.3)

@@ -42,8 +42,7 @@ def headline(report: Report) -> list[str]:
         *table.notes,
         *(f"Stand-in data: {text}." for text in report.stand_ins),
     ]
-    if report.profile == "quick" and table.quick_note:
-        lines.append(table.quick_note)
+    lines += table.profile_notes.get(report.profile, [])
     alike: dict[tuple[str, ...], list[str]] = {}
     for label, texts in report.cuts.items():
         alike.setdefault(tuple(texts), []).append(label)

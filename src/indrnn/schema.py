@@ -114,7 +114,8 @@ class Table:
 
     With an ``axis`` it is shown as one grid, a line per column and a field per row. ``default`` false: only who names
     it gets it. ``smoke``: the only columns that a smoke test trains. ``profile_overrides`` change the budget of all.
-    ``get_data`` is said where data are missing. ``pairs`` are compared as a ``difference`` or a ``ratio``.
+    ``get_data`` is said where data are missing. ``pairs`` are compared as a ``difference`` or a ``ratio``. ``notes``
+    are said at every profile, ``profile_notes`` at theirs.
     """
 
     title: str
@@ -130,7 +131,7 @@ class Table:
     candidates_at: list[str] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    quick_note: str = ""
+    profile_notes: dict[str, list[str]] = field(default_factory=dict)
     get_data: str = ""
     figure: str | None = None
     axis: Axis | None = None
@@ -174,8 +175,8 @@ def _problems(table: Table) -> Iterator[str]:
             if name not in known:
                 yield f"{where} names {name!r}, which is none of {', '.join(known)}"
 
-    profiles = [*table.judged, *table.candidates_at, *table.profile_overrides]
-    yield from strangers(profiles, PROFILES, "judged, candidates_at or profile_overrides")
+    profiles = [*table.judged, *table.candidates_at, *table.profile_overrides, *table.profile_notes]
+    yield from strangers(profiles, PROFILES, "judged, candidates_at, profile_overrides or profile_notes")
     yield from strangers(table.smoke, table.columns, "smoke")
     if table.figure not in (None, "curves", "axis") or (table.figure == "axis" and not table.axis):
         yield f"figure {table.figure!r} is neither curves nor axis, or there is no axis to draw over"
