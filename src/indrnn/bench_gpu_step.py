@@ -1,6 +1,6 @@
 """A whole update on a GPU, eager and compiled, in several precisions, with peak memory, against the sum of its parts.
 
-Not yet run on a GPU: its tests run it at small sizes on a CPU.
+Its tests run it at small sizes on a CPU.
 
 Shapes: T time, B batch, M input, N neurons.
 """
