@@ -31,7 +31,7 @@ def tiny(monkeypatch):
     """Sizes of a few steps, and a compile_ that compiles nothing; returns what it was called with."""
     compiled = []
 
-    def compile_(network, mode, keep_state):
+    def compile_(network, mode, keep_state, seq_len):
         assert network.body is not None if keep_state else hasattr(network, "layers")  # streams carry their state
         compiled.append((network, mode))
 

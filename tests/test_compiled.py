@@ -4,18 +4,19 @@ import functools
 
 import pytest
 import torch
+from small_language import overrides, own_text
 from test_run import DIGITS, SMALL, folder, rows_of
 from torch._dynamo.backends.common import aot_autograd
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from indrnn import compiled
-from indrnn.compiled import compile_
+from indrnn.compiled import compile_, how
 from indrnn.dense import DenseIndRNN
 from indrnn.errors import OutOfMemory, UserError
 from indrnn.language_network import LanguageNetwork
 from indrnn.networks import PlainIndRNN, ResidualIndRNN, lstm
 from indrnn.norm_dropout import recompute_batch_norm
-from indrnn.run import train
+from indrnn.run import build, train
 from indrnn.tasks import Task
 
 # Torch warns of itself while it compiles, and a warning that is an error would be a failed compilation.
@@ -86,8 +87,9 @@ def test_evaluation_and_statistics_stay_eager():
 
 def test_networks_of_torch_stay_as_they_are():
     network = lstm(input_size=6, output_size=5, hidden_size=8, num_layers=1)
+    assert how(network) is None
     compile_(network, "default")
-    assert "features" not in vars(network)
+    assert "features" not in vars(network) and how(network) == "eager: torch's own LSTM, GRU or RNN"
 
 
 def test_of_cuda_graphs_a_kept_state_is_a_copy(monkeypatch):
@@ -95,10 +97,71 @@ def test_of_cuda_graphs_a_kept_state_is_a_copy(monkeypatch):
     monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: marks.append(1))
     network = NETWORKS["plain"](batch_norm="after")
     buffer = torch.zeros(4, 8)  # what a graph writes its state to, every time
-    fast = compiled.Compiled(network, lambda *_: (buffer, [buffer]), graphs=True, keep_state=True)
-    _, [state] = fast(torch.randn(7, 4, 6))
+    fast = compiled.Compiled(network, lambda *_: (buffer, [buffer]), "reduce-overhead", True, seq_len=7)
+    _, [state] = fast(torch.randn(7, 4, 6), [torch.zeros(4, 8)])
     buffer += 1
     assert torch.equal(state, torch.zeros(4, 8)) and marks == [1]
+
+
+def epochs(task, data, updates):
+    """Losses, gradients and states of training on in a text, and what each piece is: T, fresh, ragged."""
+    found, pieces = [], []
+    for i in range(updates):
+        x, y, lengths, fresh = data.train_batch(i)
+        torch.manual_seed(i)
+        loss, _ = task.measure((x, y, lengths, fresh))
+        found += [loss, *torch.autograd.grad(loss, list(task.network.parameters())), task.carried]
+        pieces.append((x.shape[1], fresh, lengths is not None))
+    return found, pieces
+
+
+def of_text(config, tmp_path, monkeypatch, *more):
+    """Eager task, compiled task and data of a run whose ``compile_`` needs no compiler."""
+    monkeypatch.setattr("indrnn.run.compile_", functools.partial(compile_, backend="aot_eager", fullgraph=True))
+    words = overrides("ptb_char", "indrnn", f"data.source={own_text(tmp_path / 'text')}", "recipe.dropout=0.3", *more)
+    eager, (data, fast) = build(config(*words))[1], build(config(*words, "machine.compile=reduce-overhead"))
+    data.setup()
+    return eager, fast, data
+
+
+def test_with_cuda_graphs_a_stream_compiles_its_regular_piece_alone(config, tmp_path, monkeypatch):
+    sizes = ("data.reset=4", "data.offset=3", "data.seq_len=5", "data.batch_size=4", "seed=1")
+    eager, fast, data = of_text(config, tmp_path, monkeypatch, *sizes)
+    inner, calls = fast.network.features.fast, []
+    overwritten = []  # memory of a graph: what the last piece left there is gone at the next
+
+    def graph(x, state, lengths):
+        for tensor in overwritten:
+            tensor.data.fill_(torch.nan)
+        calls.append((len(x), state is None, lengths is not None))
+        h, end = inner(x, state, lengths)
+        overwritten[:] = [tensor for tensor in tree_leaves(end) if isinstance(tensor, torch.Tensor)]
+        return h, end
+
+    fast.network.features.fast = graph
+    torch._dynamo.utils.counters.clear()
+    (ours, pieces), (exact, _) = epochs(fast, data, 50), epochs(eager, data, 50)
+    torch.testing.assert_close(ours, exact)
+    regular = (5, False, False)
+    assert set(pieces) == {regular, (5, True, False), (4, False, False), (4, False, True), (5, False, True)}
+    assert calls == [piece for piece in pieces if piece == regular]
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1 and how(fast.network) == "reduce-overhead"
+
+
+def test_pieces_of_many_lengths_are_compiled_without_graphs(config, tmp_path, monkeypatch, caplog):
+    words = ("data.vary_length=true", "data.reset=4", "data.seq_len=8")
+    eager, fast, data = of_text(config, tmp_path, monkeypatch, *words)
+    assert how(fast.network) == "default" and how(eager.network) is None
+    torch._dynamo.utils.counters.clear()
+    monkeypatch.setattr(fast.network.features, "eager", None)  # would be called
+    (ours, pieces), (exact, _) = epochs(fast, data, 24), epochs(eager, data, 24)
+    torch.testing.assert_close(ours, exact)
+    assert len({T for T, *_ in pieces}) > 4
+    graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    assert graphs < torch._dynamo.config.recompile_limit, "torch goes on eagerly and says nothing"
+    assert [r.message for r in caplog.records if "machine.compile" in r.message] == [
+        "machine.compile=default in place of reduce-overhead: pieces of many lengths do not go into CUDA graphs."
+    ]
 
 
 @pytest.mark.parametrize("at", ["forward", "backward", "after drawing"])
@@ -111,14 +174,22 @@ def test_where_compiling_fails_training_goes_on_with_the_same_numbers(config, mo
         raise RuntimeError("no working C++ compiler\nis here")
 
     backend = aot_autograd(fw_compiler=lambda graph, _: graph, bw_compiler=fail) if at == "backward" else fail
-    monkeypatch.setattr("indrnn.run.compile_", functools.partial(compile_, backend=backend))
+    networks = []
+
+    def compiling(network, *words, **more):
+        compile_(network, *words, **more, backend=backend)
+        networks.append((network, how(network)))
+
+    monkeypatch.setattr("indrnn.run.compile_", compiling)
     again = config(*DIGITS, "recipe.dropout=0.3", "trainer.max_updates=2", "machine.compile=default")
     done = train(again)
     assert done["metrics"] == expected["metrics"] and rows_of(again) == rows_of(cfg)
+    [(network, before)] = networks
+    assert before == "default" and how(network) == "eager: RuntimeError: no working C++ compiler"
     said = [r.message for r in caplog.records if "machine.compile" in r.message]
     assert said == [
-        "machine.compile=null takes over, because this network could not be compiled "
-        "(RuntimeError: no working C++ compiler)."
+        "The network could not be compiled (RuntimeError: no working C++ compiler): the run goes on eagerly and is "
+        "slower than with machine.compile=default; its end and its record say so again."
     ]
 
 

@@ -1,6 +1,7 @@
 """``make bench`` on a GPU: what is measured, in which order, and where it is written.
 
-Not yet run on a GPU. Each part is a list of rows; a row holds what was measured or, under ``skipped``, why not.
+As a whole and in this form it has yet to run on a GPU. Each part is a list of rows; a row holds what was measured or,
+under ``skipped``, why not.
 """
 
 import json

@@ -1,6 +1,6 @@
 """What decides the constants of the recurrence on a GPU: launches of the kernels, walk or scan, cost of a call.
 
-Not yet run on a GPU: its tests run it at small sizes on a CPU.
+Its tests run it at small sizes on a CPU.
 
 Shapes: T time, B batch, N neurons, columns B·N.
 """

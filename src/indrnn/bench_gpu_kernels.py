@@ -1,6 +1,6 @@
 """How times are taken on a GPU, and how fast the recurrence is there: as a fraction of the bandwidth of a copy.
 
-Not yet run on a GPU: its tests run it at small sizes on a CPU. Every function takes the device.
+Its tests run it at small sizes on a CPU. Every function takes the device.
 
 Shapes: T time, B batch, N neurons; x, h and their gradients (T, B, N), u (N,), h0 (B, N). Times in ms.
 """

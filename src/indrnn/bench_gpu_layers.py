@@ -1,6 +1,6 @@
 """Forward and backward of an IndRNN layer on a GPU against cuDNN's LSTM, GRU and RNN, and against the plain loop.
 
-Not yet run on a GPU: its tests run it at small sizes on a CPU. ``python -m indrnn.bench_gpu_layers T B N DEVICE``
+Its tests run it at small sizes on a CPU. ``python -m indrnn.bench_gpu_layers T B N DEVICE``
 compiles the plain loop and prints its times as JSON: a process of its own can be ended when compiling takes too long.
 
 Shapes: T time, B batch, M input, N neurons.

@@ -1,6 +1,6 @@
 """A whole update on a GPU, eager and compiled, in several precisions, with peak memory, against the sum of its parts.
 
-Not yet run on a GPU: its tests run it at small sizes on a CPU.
+Its tests run it at small sizes on a CPU.
 
 Shapes: T time, B batch, M input, N neurons.
 """
@@ -103,7 +103,7 @@ def measured(cfg: DictConfig, precision: str, mode: str, device: torch.device) -
     """ms of an update, seconds of the first three, which compile, and the most bytes that were allocated after them."""
     update = Update(cfg, precision, device)
     if mode != "eager":
-        compile_(update.task.network, mode, keep_state=update.task.carries_state)
+        compile_(update.task.network, mode, keep_state=update.task.carries_state, seq_len=update.T)
     began = time.perf_counter()
     for _ in range(3):
         update()

@@ -116,7 +116,7 @@ def build(cfg: DictConfig) -> tuple[Data, Task]:
     if cfg.machine.compile is not None:
         if cfg.machine.devices > 1:
             raise UserError("machine.compile works on one device: leave machine.devices out, or machine.compile=null.")
-        compile_(task.network, cfg.machine.compile, keep_state=task.carries_state)
+        compile_(task.network, cfg.machine.compile, keep_state=task.carries_state, seq_len=data.regular_len)
     return data, task
 
 

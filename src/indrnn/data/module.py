@@ -29,6 +29,7 @@ class Data(LightningDataModule, Dataset):
     """
 
     sizes: tuple[int, int] | None = None
+    vary_length = False  # whether T is drawn anew for every training batch
 
     def __init__(self, seq_len: int, batch_size: int, seed: int, input_size: int, output_size: int):
         super().__init__()
@@ -43,6 +44,11 @@ class Data(LightningDataModule, Dataset):
 
     def setup(self, stage: str | None = None) -> None:
         """Read what lies on disk; networks and plans need none of it."""
+
+    @property
+    def regular_len(self) -> int | None:
+        """T of all training batches but odd ones, None where there is no such T."""
+        return None if self.vary_length else self.seq_len
 
     def train_batch(self, update: int) -> tuple[Tensor, ...]:
         """Batch number ``update`` (from 0) of this run."""
