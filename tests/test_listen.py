@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+import wandb
 
 from indrnn import listen, record
 from indrnn.run import train
@@ -48,12 +49,20 @@ def test_two_updates_offline_can_be_read_back(config, tmp_path, monkeypatch):
 
 def test_a_run_goes_on_without_an_answer(config, monkeypatch, caplog):
     def silent(*arguments, **options):
-        raise listen.wandb.errors.CommError("nobody there\nsecond line")
+        raise wandb.errors.CommError("nobody there\nsecond line")
 
-    monkeypatch.setattr(listen.wandb, "init", silent)
+    monkeypatch.setattr(wandb, "init", silent)
     monkeypatch.setenv("WANDB_MODE", "offline")
     assert train(config(*TWO, "logger=wandb"))["status"] == "finished"
     assert "W&B does not answer (nobody there): the run goes on without it." in caplog.text
+
+
+def test_a_run_goes_on_where_wandb_is_not_installed(config, tmp_path, monkeypatch, caplog):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "wandb"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    done = train(config(*TWO, "logger=wandb"))
+    assert done["status"] == "finished" and not (tmp_path / "runs/wandb").exists()
+    assert caplog.text.count("the run goes on without it") == 1
 
 
 def test_a_run_outlives_wandbs_own_process(config, tmp_path, monkeypatch, caplog):
