@@ -4,6 +4,7 @@ wandb is imported where a run logs to it and not before: a machine without it tr
 """
 
 import contextlib
+import functools
 import logging
 import os
 from types import ModuleType
@@ -24,6 +25,11 @@ def imported() -> ModuleType:
     import wandb.errors
 
     return wandb
+
+
+@functools.cache  # once for all runs of a sweep
+def say_missing(reason: str) -> None:
+    log.warning("W&B cannot be imported (%s): runs go on without it.", reason)
 
 
 def gone() -> tuple[type[Exception], ...]:
@@ -63,7 +69,7 @@ def listener(cfg: DictConfig, identity: str, config: dict[str, Any]) -> Logger |
     try:
         wandb = imported()
     except ImportError as error:
-        log.warning("W&B cannot be imported (%s): the run goes on without it.", error)
+        say_missing(str(error))
         return None
     folder = record.ROOT / cfg.save_dir
     folder.mkdir(parents=True, exist_ok=True)
