@@ -15,8 +15,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from indrnn import plan, record, render, schema, tables
-from indrnn.errors import UserError
+# A Python without .venv runs this, too: src/ is found here, by this process and by those that it starts.
+SRC = str(Path(__file__).resolve().parent.parent / "src")
+sys.path.insert(0, SRC)
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [SRC, os.environ.get("PYTHONPATH")]))
+
+from indrnn import plan, record, render, schema, tables  # noqa: E402
+from indrnn.errors import UserError  # noqa: E402
 
 LAUNCHERS = {  # how each is told how many runs to make at once, and what else it needs for ours
     "joblib": ("hydra.launcher.n_jobs={}",),
@@ -26,6 +31,7 @@ LAUNCHERS = {  # how each is told how many runs to make at once, and what else i
     "ray": ("++hydra.launcher.ray.init.num_cpus={}", "++hydra.launcher.ray.init.include_dashboard=false"),
 }
 CLUSTER = {"submitit_local": "submitit", "submitit_slurm": "submitit", "slurm": "submitit", "ray": "ray"}
+JOBLIB = "hydra_plugins.hydra_joblib_launcher"
 SMOKE = ["trainer.max_updates=2", "trainer.val_every=2", "logger=csv"]
 
 
@@ -116,7 +122,8 @@ def reproduce(args: argparse.Namespace) -> int:
         out = args.runs / "tables" / args.profile
         record.remove_parts(out)
         for report in reports(args, None):
-            render.write(report, out, args.runs)
+            with drawn(f"{report.table.name}.png"):
+                render.write(report, out, args.runs)
         for report in [] if args.smoke else reports(args, args.column):
             print("\n" + render.markdown(report, None))
     if not args.smoke:
@@ -138,10 +145,22 @@ def reports(args: argparse.Namespace, columns: list[str] | None) -> Iterator[tab
 def compare_pairs(args: argparse.Namespace) -> None:
     """Of tables whose rows are compared seed by seed: all of them on one page, too."""
     if any(schema.load_table(name).pairs for name in args.table or ()):
-        from indrnn.ablations import report  # matplotlib takes a second to import
+        with drawn("the page of pairs"):
+            from indrnn.ablations import report  # matplotlib takes a second to import
 
-        if text := report.write(args.runs, args.runs / "tables"):
-            print("\n" + text)
+            if text := report.write(args.runs, args.runs / "tables"):
+                print("\n" + text)
+
+
+@contextlib.contextmanager
+def drawn(what: str) -> Iterator[None]:
+    """A picture is made last: where there is nothing to draw with, it alone is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name != "matplotlib":
+            raise
+        print(f"matplotlib is not installed here: {what} is left out.", file=sys.stderr)
 
 
 def missing(runs: list[plan.Run], folder: Path) -> int:
@@ -168,6 +187,8 @@ def launch(args: argparse.Namespace, runs: list[plan.Run], lock: TextIO) -> None
     """Start the Hydra multirun and wait for it; which runs it could not make is seen in their records."""
     if args.launcher in CLUSTER and not importlib.util.find_spec(CLUSTER[args.launcher]):
         raise UserError(f"The launcher {args.launcher} is not installed here: run `make setup EXTRAS=cluster`.")
+    if args.launcher == "joblib" and not importlib.util.find_spec(JOBLIB):
+        raise UserError("The launcher joblib is not installed here: leave --launcher out, or run `make setup`.")
     sweeper = {"tables": args.table, "columns": args.column, "seeds": args.seeds}
     command = [sys.executable, "-m", "indrnn.train", "-m", runs[0].overrides[0], "hydra/sweeper=indrnn_plan"]
     command += [f"hydra.sweeper.{name}=[{','.join(map(str, what))}]" for name, what in sweeper.items() if what]

