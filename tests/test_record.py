@@ -90,6 +90,19 @@ def test_code_names_the_commit_where_there_is_no_git(tmp_path, monkeypatch):
     assert record.source() != first["source"]
 
 
+def test_overrides_are_told_without_folder_and_machine():
+    given = "experiment=quick/adding machine.runs=/home/me machine=gpu logger=csv +logger.name=x hydra/launcher=basic"
+    given += " trainer.max_time=60 ++trainer.max_time=60 trainer.max_updates=5 schedule@recipe.schedule=constant seed=1"
+    expected = ["experiment=quick/adding", "trainer.max_updates=5", "schedule@recipe.schedule=constant", "seed=1"]
+    assert record.told(given.split()) == expected
+
+
+def test_published_overrides_name_no_folder_and_no_machine():
+    for path in (record.ROOT / "results" / "runs").glob("*/run.json"):
+        overrides = json.loads(path.read_text())["overrides"]
+        assert not [x for x in overrides if x.startswith("/") or "=/" in x], path
+
+
 def test_published_records_keep_their_signature():
     for path in (record.ROOT / "results" / "runs").glob("*/run.json"):
         published = json.loads(path.read_text())

@@ -196,8 +196,10 @@ def test_a_damaged_checkpoint_is_named_and_the_run_starts_again(config, caplog, 
     train(cfg)
     path = folder(cfg) / "last.ckpt"
     path.write_bytes(damage(path.read_bytes()))
+    damaged, aside = path.read_bytes(), path.with_name("last.ckpt.unread")
     assert train(config(*SMALL))["status"] == "finished"
-    assert f"{path} is damaged" in caplog.text
+    assert f"{path} is damaged" in caplog.text and f"it is kept as {aside}" in caplog.text
+    assert aside.read_bytes() == damaged and not path.exists()
 
 
 def test_what_a_killed_process_was_writing_does_not_stay(config):
@@ -227,6 +229,7 @@ def test_a_checkpoint_of_other_code_is_named_and_the_run_starts_again(config, ca
     torch.save(past, path)
     assert train(config(*SMALL))["status"] == "finished"
     assert f"{path} was written by other code" in caplog.text
+    assert path.with_name("last.ckpt.unread").exists()
 
 
 def test_a_run_in_progress_is_left_alone(config):

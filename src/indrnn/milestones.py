@@ -140,11 +140,11 @@ def sentence(course: Course) -> str:
     """What became of a run, how much of it there was, and where it was made."""
     entry, link = course.record, f"[{course.signature}](../runs/{course.signature}/run.json)"
     texts = [f"{key} {value:{',' if isinstance(value, int) else '.4g'}}" for key, value in entry["metrics"].items()]
-    measured = ", ".join(texts) or "no validation yet"
+    measured, devices = ", ".join(texts) or "no validation yet", ", then ".join(record.devices([entry]))
     return (
         f"{course.label}: {link}, **{entry['status']}** after {entry['updates']:,} of "
         f"{entry['config']['trainer']['max_updates']:,} updates, {entry['examples']:,} examples, "
-        f"{duration(entry['wall_seconds'])} on {entry['device']}; {measured}; commit {entry['commit']}."
+        f"{duration(entry['wall_seconds'])} on {devices}; {measured}; commit {entry['commit']}."
     )
 
 

@@ -11,7 +11,7 @@ import logging
 import os
 import platform
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ KEYS = (
     "signature overrides config seed metrics status parameters updates examples wall_seconds "
     "commit source dirty versions device data started"
 ).split()
+OPTIONAL = ("sittings",)  # records of earlier versions have none
 UNSIGNED = ("machine", "logger", "hydra")
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "numpy", "numba")
 
@@ -75,9 +76,9 @@ def read(folder: Path) -> dict[str, Any] | None:
 
 
 def write(folder: Path, record: dict[str, Any], curve: list[dict[str, float]]) -> None:
-    """Write curve.csv, then run.json, each whole or not at all. The record must hold exactly KEYS."""
-    if set(record) != set(KEYS):
-        raise ValueError(f"a record holds the keys {KEYS}, not {sorted(record)}")
+    """Write curve.csv, then run.json, each whole or not at all. The record holds KEYS, perhaps OPTIONAL ones."""
+    if set(record) - set(OPTIONAL) != set(KEYS):
+        raise ValueError(f"a record holds the keys {KEYS} and may hold {OPTIONAL}, not {sorted(record)}")
     write_whole(folder / "curve.csv", curve_text(curve))
     write_whole(folder / "run.json", json.dumps(record, indent=1, allow_nan=False) + "\n")
 
@@ -122,6 +123,35 @@ def remove_parts(folder: Path) -> None:
         part.unlink(missing_ok=True)
 
 
+def told(overrides: Iterable[str]) -> list[str]:
+    """Those of a run's overrides that say what it is: without machine, logger, hydra and trainer.max_time."""
+
+    def key(override: str) -> str:
+        return override.lstrip("+~").partition("=")[0].partition("@")[0]
+
+    return [x for x in overrides if key(x).split(".")[0].split("/")[0] not in UNSIGNED and key(x) != "trainer.max_time"]
+
+
+def sittings(entry: dict[str, Any]) -> list[dict[str, Any]]:
+    """Where a run was made, first things first; a record of an earlier version knows its last sitting alone."""
+    return entry.get("sittings") or [{"device": entry["device"], "versions": entry["versions"]}]
+
+
+def devices(entries: Iterable[dict[str, Any]]) -> list[str]:
+    """The devices that made some runs, in the order in which they come up."""
+    return list(dict.fromkeys(sitting["device"] for entry in entries for sitting in sittings(entry)))
+
+
+def versions(entries: Iterable[dict[str, Any]]) -> dict[str, list[str]]:
+    """The versions of every package that made some runs, sorted."""
+    found: dict[str, set[str]] = {}
+    for entry in entries:
+        for sitting in sittings(entry):
+            for package, version in sitting["versions"].items():
+                found.setdefault(package, set()).add(version)
+    return {package: sorted(found[package]) for package in sorted(found)}
+
+
 def summary(record: dict[str, Any]) -> str:
     """One line about a run for the terminal."""
     numbers = "  ".join(f"{name} {value:.4g}" for name, value in record["metrics"].items())
@@ -139,7 +169,7 @@ def code() -> dict[str, Any]:
     """
     commit, changed = os.environ.get("INDRNN_COMMIT"), ""
     if (ROOT / ".git").exists():
-        commit = _git("rev-parse", "HEAD")
+        commit = _git("rev-parse", "HEAD") or commit
         changed = _git("status", "--porcelain", "--", "src", "conf")
     versions = {name: metadata.version(name) for name in PACKAGES if _installed(name)}
     return {
@@ -168,7 +198,10 @@ def _installed(name: str) -> bool:
 
 
 def _git(*words: str) -> str:
-    done = subprocess.run(
-        ["git", "--no-optional-locks", "-C", str(ROOT), *words], capture_output=True, text=True, check=False
-    )
+    try:
+        done = subprocess.run(
+            ["git", "--no-optional-locks", "-C", str(ROOT), *words], capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:  # a copied folder on a machine without git
+        return ""
     return done.stdout.strip() if done.returncode == 0 else ""

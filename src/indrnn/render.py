@@ -71,21 +71,14 @@ def footer(report: Report) -> list[str]:
         lines.append(f"{what}: machine.save_memory=true or fewer runs at once need less.")
     if made:
         codes = sorted({f"{x['commit']} (source {x['source']}{', uncommitted changes' * x['dirty']})" for x in made})
-        versions: dict[str, set[str]] = {}
-        for entry in made:
-            for package, version in entry["versions"].items():
-                versions.setdefault(package, set()).add(version)
+        versions = [f"{name} {' or '.join(found)}" for name, found in record.versions(made).items()]
         hours = sum(entry["wall_seconds"] for entry in made) / 3600
         lines += [
             f"Commit: {'; '.join(codes)}.",
-            f"Versions: {', '.join(f'{name} {either(found)}' for name, found in sorted(versions.items()))}.",
-            f"Devices: {'; '.join(sorted({entry['device'] for entry in made}))}; {hours:.2f} hours of training in all.",
+            f"Versions: {', '.join(versions)}.",
+            f"Devices: {'; '.join(sorted(record.devices(made)))}; {hours:.2f} hours of training in all.",
         ]
     return [*lines, f"Command: `{report.command}`"]
-
-
-def either(found: Iterable[str]) -> str:
-    return " or ".join(sorted(found))
 
 
 def markdown(report: Report, links: str | None) -> str:
@@ -176,9 +169,13 @@ def record_line(report: Report, result: Result) -> dict[str, Any]:
         "commits": of("commit"),
         "sources": of("source"),
         "dirty": of("dirty"),
-        "devices": of("device"),
+        "devices": ";".join(record.devices(made)),
         "versions": ";".join(
-            dict.fromkeys(" ".join(f"{k}={v}" for k, v in sorted(entry["versions"].items())) for entry in made)
+            dict.fromkeys(
+                " ".join(f"{k}={v}" for k, v in sorted(sitting["versions"].items()))
+                for entry in made
+                for sitting in record.sittings(entry)
+            )
         ),
         "data": ";".join(dict.fromkeys(str(entry["data"].get("name", "")) for entry in made)),
         "stand_in": ";".join(dict.fromkeys(str(entry["data"].get("stand_in", "")) for entry in made)),

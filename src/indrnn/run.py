@@ -16,7 +16,7 @@ from pytorch_lightning.loggers import Logger
 
 from indrnn import record
 from indrnn.callbacks import Checkpoint, Interrupted, UpdateBar
-from indrnn.compiled import compile_
+from indrnn.compiled import OF_TORCH, compile_, how
 from indrnn.data import Data
 from indrnn.errors import NoData, OutOfMemory, UserError
 from indrnn.exhausted import asked_gib, free, out_of_memory, size
@@ -54,7 +54,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
             data, task = build(cfg)
         except Exception as error:
             raise OutOfMemory(f"Out of memory ({no_memory(error)[0]}): {NEEDS_LESS}") from None
-        sitting = Sitting(folder, signature, task)
+        sitting = Sitting(folder, signature, task, device_name(cfg.machine.accelerator, cfg.machine.devices))
         try:
             data.setup()
         except NoData:
@@ -78,6 +78,8 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         stop_listening(logger, metrics, task.update)
         done = entry(cfg, config, task, data, sitting, status, metrics)
         sitting.end(done)
+        if (word := how(task.network)) and word.startswith("eager: ") and word != OF_TORCH:
+            log.warning("This run was trained without machine.compile=%s (%s).", cfg.machine.compile, word)
     if full:
         del data, task, sitting  # what they hold is the next run's
         free()
@@ -150,7 +152,7 @@ def follow(rank: Rank, cfg: DictConfig) -> None:
     data, task = build(cfg)
     folder = record.ROOT / cfg.machine.runs
     signature = record.signature(record.signed(cfg))
-    Sitting(folder / signature, signature, task)
+    Sitting(folder / signature, signature, task, device_name(cfg.machine.accelerator))
     data.setup()
     checkpoint = Checkpoint(lambda: None, math.inf, None, agree=rank.agree, hears=False)
     with contextlib.suppress(Interrupted, Diverged):
@@ -217,7 +219,7 @@ def entry(
     """What the record of this run says."""
     return {
         "signature": sitting.signature,
-        "overrides": list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [],
+        "overrides": record.told(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [],
         "config": config,
         "seed": cfg.seed,
         "metrics": metrics,
@@ -225,7 +227,6 @@ def entry(
         "parameters": sum(p.numel() for p in task.network.parameters()),
         "updates": task.update,
         "examples": task.update * data.batch_size,
-        "device": device_name(cfg.machine.accelerator, cfg.machine.devices),
         "data": data.describe(),
         **sitting.provenance(),
     }

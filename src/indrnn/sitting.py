@@ -4,14 +4,12 @@ import contextlib
 import ctypes
 import errno
 import fcntl
-import io
 import logging
 import os
 import platform
 import sys
 import time
 import warnings
-import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,8 +18,10 @@ from typing import Any
 import torch
 
 from indrnn import record
+from indrnn.compiled import how
 from indrnn.errors import UserError
 from indrnn.tasks import Task
+from indrnn.tensors import load_tensors, save_tensors, set_aside
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # some shared file systems
@@ -36,21 +36,26 @@ class Sitting:
         folder: of the run.
         signature: of the run; a checkpoint of another one is refused.
         task: takes up the state of the checkpoint.
+        device: what this sitting computes on, in words.
     """
 
-    def __init__(self, folder: Path, signature: str, task: Task):
-        self.path, self.signature, self.task = folder / "last.ckpt", signature, task
+    def __init__(self, folder: Path, signature: str, task: Task, device: str):
+        self.path, self.signature, self.task, self.device = folder / "last.ckpt", signature, task, device
         self.began = time.monotonic()
         past = self._load()
         self.started = past.get("started", datetime.now(UTC).isoformat(timespec="seconds"))
         self.wall_seconds = past.get("wall_seconds", 0.0)
-        self.code = record.code()
+        self.here = record.code()
+        self.code = dict(self.here)
+        self.before: list[dict[str, Any]] = []
         if past:
             task.load_state(past["task"])
+            self.before = past.get("sittings", [untold(past)])
             for key in ("commit", "source"):  # two codes trained one run: say so
                 if past["code"][key] != self.code[key]:
                     self.code[key] = f"{past['code'][key]}+{self.code[key]}"
             self.code["dirty"] |= past["code"]["dirty"]
+        self.first = task.update
 
     def save(self) -> None:
         """Write the checkpoint, whole or not at all."""
@@ -59,6 +64,7 @@ class Sitting:
             "started": self.started,
             "wall_seconds": self.elapsed(),
             "code": self.code,
+            "sittings": self.sittings(),
             "task": self.task.state(),
         }
         save_tensors(self.path, state)
@@ -67,9 +73,22 @@ class Sitting:
         """Seconds of all sittings together."""
         return self.wall_seconds + time.monotonic() - self.began
 
+    def sittings(self) -> list[dict[str, Any]]:
+        """Where this run was made so far: one entry for sittings in a row on the same device with the same code."""
+        now = {key: self.here[key] for key in ("commit", "source", "versions")} | {"device": self.device}
+        if compiled := how(self.task.network):
+            now["compile"] = compiled
+        span = {"updates": [self.first, self.task.update], "seconds": round(time.monotonic() - self.began, 2)}
+        *others, last = self.before or [{}]
+        if last and now == {key: value for key, value in last.items() if key not in span}:
+            span = {"updates": [last["updates"][0], self.task.update], "seconds": last["seconds"] + span["seconds"]}
+            return [*others, now | span | {"seconds": round(span["seconds"], 2)}]
+        return [*self.before, now | span]
+
     def provenance(self) -> dict[str, Any]:
-        """The record's commit, source, dirty, versions, started, wall_seconds."""
-        return {**self.code, "started": self.started, "wall_seconds": round(self.elapsed(), 2)}
+        """The record's commit, source, dirty, versions, device, started, wall_seconds, sittings."""
+        times = {"started": self.started, "wall_seconds": round(self.elapsed(), 2)}
+        return {**self.code, "device": self.device, **times, "sittings": self.sittings()}
 
     def end(self, done: dict[str, Any]) -> None:
         """Write the record; of a run that needs no further sitting keep the chosen weights and drop the checkpoint."""
@@ -85,36 +104,30 @@ class Sitting:
         if not self.path.exists():
             return {}
         try:
-            check(self.path)
-            past = torch.load(self.path, weights_only=True)
+            past = load_tensors(self.path)
+            problem = self._unfit(past)
         except Exception as error:  # a damaged file raises whatever the unpickler meets first
-            log.warning("%s is damaged (%s): the run starts from the beginning.", self.path, type(error).__name__)
-            return {}
-        if past["signature"] != self.signature:
-            log.warning("%s belongs to another run: this one starts from the beginning.", self.path)
-            return {}
-        if shapes(past["task"]["task"]) != shapes(self.task.state_dict()):
-            log.warning("%s was written by other code: the run starts from the beginning.", self.path)
+            problem = f"is damaged ({type(error).__name__})"
+        if problem:
+            aside = set_aside(self.path)
+            log.warning("%s %s: it is kept as %s, and the run starts from the beginning.", self.path, problem, aside)
             return {}
         return past
 
+    def _unfit(self, past: dict[str, Any]) -> str:
+        """Why a checkpoint that can be read cannot be gone on with; empty where it can."""
+        if past["signature"] != self.signature:
+            return "belongs to another run"
+        if shapes(past["task"]["task"]) != shapes(self.task.state_dict()):
+            return "was written by other code"
+        return ""
 
-def save_tensors(path: Path, state: dict[str, Any]) -> None:
-    """torch.save, whole or not at all; through memory, because on a full disk torch loses the reason of its error."""
-    content = io.BytesIO()
-    torch.save(state, content)
-    record.replace_whole(path, lambda part: part.write_bytes(content.getbuffer()))
 
-
-def check(path: Path) -> None:
-    """Compare a checkpoint with the checksums that torch writes into it but does not read: it is a zip archive.
-
-    Raises:
-        zipfile.BadZipFile: it is not what was written.
-    """
-    with zipfile.ZipFile(path) as archive:
-        if name := archive.testzip():
-            raise zipfile.BadZipFile(f"{name} differs from its checksum")
+def untold(past: dict[str, Any]) -> dict[str, Any]:
+    """What a checkpoint without sittings, of an earlier version, tells of those before."""
+    told = {key: past["code"][key] for key in ("commit", "source", "versions")}
+    span = {"updates": [0, past["task"]["update"]], "seconds": round(past["wall_seconds"], 2)}
+    return told | {"device": "a device that was not written down"} | span
 
 
 def shapes(state: dict[str, torch.Tensor]) -> dict[str, torch.Size]:

@@ -8,7 +8,6 @@ import copy
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from omegaconf import DictConfig
 
 from indrnn import plan, record, run
@@ -16,6 +15,7 @@ from indrnn.data import Data
 from indrnn.errors import UserError
 from indrnn.networks import Network
 from indrnn.schema import PROFILES
+from indrnn.tensors import load_tensors
 from indrnn.updates import Updates
 
 SEEDS = (0, 1, 2)
@@ -134,6 +134,6 @@ def trained(profile: str, overrides: list[str]) -> Trained:
         data.setup()
         network = task.network
         start = copy.deepcopy(network).eval()
-        network.load_state_dict(torch.load(folder_of(cfg) / "weights.pt", weights_only=True))
+        network.load_state_dict(load_tensors(folder_of(cfg) / "weights.pt"))
         made = finished(cfg)["updates"]
     return Trained(cfg, folder_of(cfg).name, data, start, network.eval(), made)

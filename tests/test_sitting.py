@@ -1,0 +1,121 @@
+"""Where a run was made: checkpoints that go on on another device, and what the record says of every sitting."""
+
+import os
+import signal
+
+import pytest
+import torch
+from test_run import SMALL, folder
+
+from indrnn import record, run, tensors
+from indrnn.run import train
+from indrnn.tasks import Task
+
+LANGUAGE = (
+    *("experiment=quick/ptb_char", "model.num_layers=2", "recipe.hidden_size=8", "data.batch_size=8"),
+    *("trainer.max_updates=12", "trainer.val_every=6", "data.seq_len=20", "data.eval_columns=[400,400]"),
+)
+
+
+def interrupt(monkeypatch, cfg, update: int) -> None:
+    """Train until the signal that comes within this update."""
+    original = Task.on_train_batch_end
+
+    def signalled(task, *arguments):
+        if task.update == update:
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(task, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Task, "on_train_batch_end", signalled)
+        with pytest.raises(KeyboardInterrupt):
+            train(cfg)
+
+
+def as_of_a_gpu(path) -> None:
+    """Write a file of tensors again as torch.save does on a GPU: it then names another place for every tensor."""
+    content = torch.load(path, weights_only=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
+        torch.save(content, path)
+    with pytest.raises(RuntimeError, match="CUDA"):
+        torch.load(path, weights_only=True)
+
+
+@pytest.mark.parametrize("overrides", [SMALL, LANGUAGE], ids=["adding", "carried state"])
+def test_a_checkpoint_of_a_gpu_goes_on_on_a_cpu_to_the_same_end(config, tmp_path, monkeypatch, caplog, overrides):
+    expected = train(config(*overrides, f"machine.runs={tmp_path / 'undisturbed'}"))
+    cfg = config(*overrides)
+    interrupt(monkeypatch, cfg, 7)
+    as_of_a_gpu(folder(cfg) / "last.ckpt")
+    done = train(cfg)
+    assert done["status"] == "finished" and done["metrics"] == expected["metrics"]
+    assert "from the beginning" not in caplog.text
+
+
+def test_tensors_are_written_as_those_of_a_cpu(tmp_path, monkeypatch):
+    """Whatever torch would call their place: nothing is left that needs a GPU to be read."""
+    moved = []
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: moved.append(tensor) or tensor)
+    state = {"a": torch.ones(2), "more": [{"b": torch.zeros(3)}, None, 7]}
+    tensors.save_tensors(tmp_path / "file", state)
+    assert [tensor.shape for tensor in moved] == [(2,), (3,)]
+    read = tensors.load_tensors(tmp_path / "file")
+    assert torch.equal(read["a"], state["a"]) and read["more"][1:] == [None, 7]
+
+
+def test_what_is_set_aside_is_never_overwritten(tmp_path):
+    names = []
+    for content in ("first", "second", "third"):
+        (tmp_path / "last.ckpt").write_text(content)
+        names.append(tensors.set_aside(tmp_path / "last.ckpt"))
+    assert [path.name for path in names] == [f"last.ckpt.unread{n}" for n in ("", 2, 3)]
+    assert [path.read_text() for path in names] == ["first", "second", "third"]
+
+
+def test_the_record_lists_the_sittings_with_their_devices(config, monkeypatch):
+    cfg = config(*SMALL)
+    for device, update in (("a GPU", 3), ("a GPU", 7), ("a CPU", None)):
+        monkeypatch.setattr(run, "device_name", lambda *_, device=device: device)
+        if update:
+            interrupt(monkeypatch, cfg, update)
+        else:
+            done = train(cfg)
+    first, last = done["sittings"]
+    assert (first["device"], first["updates"]) == ("a GPU", [0, 8])  # two in a row on one device are one
+    assert (last["device"], last["updates"]) == ("a CPU", [8, 12]) and done["device"] == "a CPU"
+    assert first["seconds"] + last["seconds"] == pytest.approx(done["wall_seconds"], abs=0.1)
+    assert {"commit", "source", "versions"} <= set(first) and record.read(folder(cfg)) == done
+    assert record.devices([done]) == ["a GPU", "a CPU"]
+
+
+def test_other_versions_make_another_sitting(config, monkeypatch):
+    cfg = config(*SMALL)
+    interrupt(monkeypatch, cfg, 3)
+    code = record.code()
+    monkeypatch.setattr(record, "code", lambda: code | {"versions": {"torch": "9.9"}})
+    done = train(cfg)
+    assert [sitting["updates"] for sitting in done["sittings"]] == [[0, 4], [4, 12]]
+    assert record.versions([done])["torch"] == sorted([code["versions"]["torch"], "9.9"])
+
+
+def test_a_checkpoint_of_an_earlier_version_says_what_it_knows(config, monkeypatch):
+    cfg = config(*SMALL)
+    interrupt(monkeypatch, cfg, 3)
+    path = folder(cfg) / "last.ckpt"
+    past = tensors.load_tensors(path)
+    del past["sittings"]
+    tensors.save_tensors(path, past)
+    first, last = train(cfg)["sittings"]
+    assert first["updates"] == [0, 4] and first["device"] == "a device that was not written down"
+    assert last["updates"] == [4, 12]
+
+
+def test_that_compiling_failed_is_said_at_the_end_and_in_the_record(config, monkeypatch, caplog):
+    def eager(network, *_, **__):
+        network.compiled = "eager: RuntimeError: no compiler"
+
+    monkeypatch.setattr(run, "compile_", eager)
+    done = train(config(*SMALL, "machine.compile=default"))
+    assert done["sittings"][0]["compile"] == "eager: RuntimeError: no compiler"
+    assert "trained without machine.compile=default (eager: RuntimeError: no compiler)" in caplog.records[-1].message
