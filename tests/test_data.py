@@ -15,6 +15,7 @@ import torch
 
 from indrnn.data import TEST, TRAIN, VAL, mnist, noise_seed, shuffled
 from indrnn.data.adding import Adding
+from indrnn.data.adding_numbers import chance, fixed, numbers
 from indrnn.data.mnist import PixelMNIST
 from indrnn.errors import NoData, UserError
 
@@ -41,10 +42,34 @@ def test_adding_marks_one_step_in_each_half_and_sums_them(seq_len):
     assert 0 <= values.min() and values.max() < 1
 
 
-def test_adding_chance_level_is_a_sixth():
+def test_adding_chance_level_is_a_sixth_in_expectation():
     _, y = adding(batch_size=100_000, seq_len=4).train_batch(0)
     assert y.mean().item() == pytest.approx(1, abs=0.01)
     assert (y - 1).square().mean().item() == pytest.approx(1 / 6, abs=0.005)
+
+
+@pytest.mark.parametrize("split", [VAL, TEST])
+def test_adding_chance_level_of_a_set_is_the_least_mse_of_a_constant_answer_on_it(split):
+    data = adding(seq_len=31, val_examples=200, test_examples=300)
+    _, y = data.examples(split)
+    assert torch.equal(y, torch.from_numpy(numbers(fixed(split, 31), len(y), 31)[2]))
+    found, y = chance(split, 31, len(y)), y.double()
+    mses = {answer: (y - y.mean() - answer).square().mean().item() for answer in (-0.01, 0.0, 0.01)}
+    assert found == pytest.approx(mses[0], rel=1e-12) and found < min(mses[-0.01], mses[0.01])
+
+
+def test_adding_chance_level_of_the_thousand_validation_examples_at_100_steps():
+    """LSTM stays there for two thousand updates; a line at 1/6 would lie below it."""
+    assert chance(VAL, 100, 1000) == pytest.approx(0.183, abs=0.0005)
+
+
+def test_adding_sequences_are_those_of_the_published_records():
+    digest = hashlib.sha256()
+    data = adding(seq_len=11)
+    for some in (data.examples(VAL), data.examples(TEST), data.train_batch(7)):
+        for tensor in some:
+            digest.update(tensor.numpy().tobytes())
+    assert digest.hexdigest()[:16] == "4328070b2085f9f3"
 
 
 def test_adding_batches_depend_on_seed_and_update_only():

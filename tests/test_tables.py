@@ -7,6 +7,8 @@ import pytest
 from made_up import make, record_of
 
 from indrnn import layout, plan, publish, record, render, schema, tables
+from indrnn.data import TEST
+from indrnn.data.adding_numbers import chance
 from indrnn.errors import UserError
 
 
@@ -101,6 +103,16 @@ def test_a_row_may_have_a_budget_of_its_own():
     cells = {x.row: x for x in plan.plan(schema.load_table("table2_ptb_char"), "fast", seeds=[0])}
     updates = {row: cells[row].runs[0].config["trainer"]["max_updates"] for row in ("indrnn_6", "indrnn_6_150")}
     assert updates["indrnn_6_150"] < updates["indrnn_6"]
+
+
+def test_the_adding_problem_names_the_chance_level_of_every_test_set(tmp_path):
+    """Of the 1,000 sequences at hand, not of the distribution; other tables have none."""
+    text = " ".join(render.markdown(tables.report("figure2_adding", "paper", tmp_path), None).split())
+    levels = "; ".join(f"T = {T} {chance(TEST, T, 1000):#.3g} (1,000 sequences)" for T in (100, 500, 1000, 5000))
+    assert f"- Chance, the mse of the best constant answer on the test set, 1/6 in expectation: {levels}. -" in text
+    sensitivity = tables.report("sensitivity_adding", "quick", tmp_path)
+    assert "expectation: T = 100 0.170 (1,000 sequences)." in " ".join(render.markdown(sensitivity, None).split())
+    assert "Chance" not in render.markdown(tables.report("depth_pmnist", "quick", tmp_path), None)
 
 
 def test_failures_stand_in_their_cells(tmp_path):

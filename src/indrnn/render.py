@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from indrnn import layout, record
+from indrnn import chance, layout, record
 from indrnn.schema import PROFILES
 from indrnn.tables import Report, Result
 
@@ -38,6 +38,7 @@ def headline(report: Report) -> list[str]:
     lines = [
         f"Test {table.metric} ({table.unit}), {'lower' if table.lower_is_better else 'higher'} is better; "
         "mean ± sample standard deviation (n seeds).",
+        *chance.sentences(report),
         f"Profile {report.profile}: {PROFILES[report.profile]}.",
         *table.notes,
         *(f"Stand-in data: {text}." for text in report.stand_ins),

@@ -98,7 +98,8 @@ class Axis:
     """What the columns of a grid differ in.
 
     ``label`` heads the table, ``long`` the figure's axis; ``config`` is the dotted name of the value in a run's
-    config. ``log`` makes both scales of the figure logarithmic; ``marks`` are its horizontal lines, by their labels.
+    config. ``log`` makes both scales of the figure logarithmic; ``marks`` are its horizontal lines, by their labels,
+    beside the chance level where that is computed (``indrnn.chance``).
     """
 
     label: str

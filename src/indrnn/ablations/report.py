@@ -6,7 +6,7 @@ Same records, same bytes.
 import os
 from pathlib import Path
 
-from indrnn import record, render, schema, tables
+from indrnn import chance, record, render, schema, tables
 from indrnn.ablations import draw, pairs
 from indrnn.ablations.courses import OFF, course
 from indrnn.measured import plus_minus
@@ -79,7 +79,7 @@ def headline(reports: list[Report]) -> list[str]:
             f"{config['data']['batch_size']}, {len(report.table.seeds)} seeds; test {report.table.metric} "
             f"({report.table.unit}) of the weights that validation chose.{stand_in}"
         )
-        lines += report.table.notes
+        lines += [*chance.sentences(report), *report.table.notes]
     return [
         *lines,
         "Small scale: this says what a part is worth within these updates on these tasks, not after convergence.",

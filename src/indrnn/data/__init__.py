@@ -3,7 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from indrnn.data.module import TEST, TRAIN, VAL, Data, as_float, noise_seed, shuffled
+    from indrnn.data.module import Data, as_float, noise_seed, shuffled
+
+TRAIN, VAL, TEST = 0, 1, 2
 
 __all__ = ["TEST", "TRAIN", "VAL", "Data", "as_float", "noise_seed", "shuffled"]
 

@@ -4,27 +4,22 @@ import numpy as np
 from torch import Tensor
 
 from indrnn.data import TEST, TRAIN, VAL, Data, as_float
+from indrnn.data.adding_numbers import fixed, numbers
 from indrnn.errors import UserError, positive
-
-FIXED = 3  # separates the fixed splits' random numbers from those of the training batches
 
 
 def adding_batch(rng: np.random.Generator, batch_size: int, seq_len: int) -> tuple[Tensor, Tensor]:
     """Sequences of two numbers a step: a value from U(0, 1) and a mark; the target is the sum of the marked values.
 
-    One mark lies in each half of the sequence. Who answers 1, the mean, has an mse of 1/6.
+    One mark lies in each half of the sequence. Who answers 1, the mean, has an mse of 1/6 in expectation.
 
     Returns:
         x (B, T, 2), y (B, 1).
     """
-    values = rng.random((batch_size, seq_len), dtype=np.float32)
-    first = rng.integers(0, seq_len // 2, batch_size)
-    second = rng.integers(seq_len // 2, seq_len, batch_size)
-    rows = np.arange(batch_size)
+    values, marked, targets = numbers(rng, batch_size, seq_len)
     marks = np.zeros_like(values)
-    marks[rows, first] = marks[rows, second] = 1
-    target = values[rows, first] + values[rows, second]
-    return as_float(np.stack([values, marks], axis=2)), as_float(target[:, None])
+    np.put_along_axis(marks, marked, 1, axis=1)
+    return as_float(np.stack([values, marks], axis=2)), as_float(targets)
 
 
 class Adding(Data):
@@ -53,8 +48,7 @@ class Adding(Data):
         return adding_batch(rng, self.batch_size, self.seq_len)
 
     def examples(self, split: int, count: int | None = None) -> tuple[Tensor, Tensor]:
-        rng = np.random.default_rng([FIXED + split, self.seq_len])
-        return adding_batch(rng, count or self.counts[split], self.seq_len)
+        return adding_batch(fixed(split, self.seq_len), count or self.counts[split], self.seq_len)
 
     def describe(self) -> dict:
         return {"name": "adding problem, made on the spot", "stand_in": False}

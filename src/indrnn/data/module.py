@@ -8,9 +8,8 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from indrnn.data import TEST, TRAIN, VAL
 from indrnn.errors import UserError, positive
-
-TRAIN, VAL, TEST = 0, 1, 2
 
 
 class Data(LightningDataModule, Dataset):

@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 from indrnn.neurons.activations import Activations
 from indrnn.neurons.integrator import KINDS, SOLVED, Cut
 
-CHANCE = 1 / 6  # mse of who always answers 1
 DARK, MIDDLE, LIGHT = "#00366f", "#d1495b", "#e0a100"
 QUIET = {"color": "#c4c4c4", "linewidth": 0.5}
 
@@ -62,8 +61,12 @@ def room(heights: list[float]) -> tuple[float, float]:
     return low - 0.08 * (high - low), high + 0.3 * (high - low)
 
 
-def one_neuron(cuts: dict[int, list[Cut]], path: Path) -> None:
-    """Test mse of the full network and of single neurons, one panel per budget; seeds as dots, means as lines."""
+def one_neuron(cuts: dict[int, list[Cut]], chance: float, path: Path) -> None:
+    """Test mse of the full network and of single neurons, one panel per budget; seeds as dots, means as lines.
+
+    Args:
+        chance: mse of the best constant answer on the test set.
+    """
     figure = Figure(figsize=(3.0 * len(cuts) + 1.2, 4.6), dpi=150, layout="constrained")
     panels = figure.subplots(1, len(cuts), squeeze=False, sharey=True)[0]
     for axes, (budget, found) in zip(panels, cuts.items(), strict=True):
@@ -77,7 +80,7 @@ def one_neuron(cuts: dict[int, list[Cut]], path: Path) -> None:
         for place, kind in enumerate(KINDS, 1):
             values = [cut.neuron(kind).before for cut in found]
             axes.plot(beside(place, values), values, linestyle="", marker="x", markersize=5, color="black")
-        for level, words, dash in ((SOLVED, f"{SOLVED:g}: solved", "--"), (CHANCE, "chance 1/6", ":")):
+        for level, words, dash in ((SOLVED, f"{SOLVED:g}: solved", "--"), (chance, f"chance {chance:#.3g}", ":")):
             axes.axhline(level, color="black", linestyle=dash, linewidth=1)
             edge = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
             axes.annotate(words, (0.01, level), xytext=(0, 2), va="bottom", fontsize=7.5, **edge)

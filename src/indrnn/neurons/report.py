@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from indrnn import measured, record
+from indrnn import chance, measured, plan, record
+from indrnn.data import TEST
 from indrnn.neurons import (
     activations,
     draw_adding,
@@ -34,6 +35,8 @@ def publish(profile: str, out: Path) -> str:
     about = measured.about(f"make figures PROFILE={profile}") | {"profile": profile}
     about |= {"overrides": {"adding": trained.ADDING, "u": trained.SIX_LAYERS, "gradients": trained.GRADIENTS}}
     about["overrides"] = {name: found[profile] for name, found in about["overrides"].items()}
+    data = plan.build(trained.ADDING[profile]).data
+    about["chance"] = chance.level(TEST, data.seq_len, data.test_examples)
     cuts: dict[int, list[integrator.Cut]] = {}
     for budget in trained.BUDGETS[profile]:
         for seed in trained.SEEDS:
@@ -52,7 +55,7 @@ def publish(profile: str, out: Path) -> str:
     text = markdown(about, cuts, seen, u, gradients)
     draw = {
         "p18_figure3_activations": partial(draw_adding.activations, seen),
-        "p18_figure4_one_neuron": partial(draw_adding.one_neuron, cuts),
+        "p18_figure4_one_neuron": partial(draw_adding.one_neuron, cuts, about["chance"]),
         "p19_figure5_u": partial(draw_weights.histograms, u),
         "p19_table1_memory_length": partial(draw_weights.memory, u),
         "gradients_over_time": partial(draw_gradients.gradients, gradients),

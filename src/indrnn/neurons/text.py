@@ -29,7 +29,7 @@ def markdown(
     lines = [f"# What neurons remember ({profile})", ""]
     lines += bullets([f"Profile {profile}: {PROFILES[profile]}.", f"Networks: {source}."])
     lines += ["", "## P18 Figure 3: states over one sequence of the adding problem", "", *figure3(about, seen)]
-    lines += ["", "## P18 Figure 4: one neuron alone", "", *figure4(cuts)]
+    lines += ["", "## P18 Figure 4: one neuron alone", "", *figure4(cuts, about["chance"])]
     lines += ["", "## P19 Figure 5: recurrent weights of a trained network", "", *figure5(about, u)]
     lines += ["", "## P19 Table 1: how long a recurrent weight remembers", "", *table1(u)]
     lines += ["", "## Gradients over layers and time steps", "", *over_steps(about, gradients)]
@@ -51,7 +51,7 @@ def figure3(about: dict[str, Any], seen: Activations) -> list[str]:
     ) + ["", "![States of both layers](p18_figure3_activations.png)"]
 
 
-def figure4(cuts: dict[int, list[Cut]]) -> list[str]:
+def figure4(cuts: dict[int, list[Cut]], chance: float) -> list[str]:
     """How, both tables, the verdicts."""
     first = next(iter(cuts))
     seeds = len(cuts[first])
@@ -63,7 +63,8 @@ def figure4(cuts: dict[int, list[Cut]]) -> list[str]:
             "The second layer is cut down to one neuron, layer 1 stays as trained, and weight and bias of the output "
             "unit are found again by least squares, in closed form, on as many other such sequences. The paper trains "
             "them. Test sequences choose nothing.",
-            f"Test mse (squared units; chance is 1/6); mean ± sample standard deviation ({seeds} seeds). Judged: one "
+            "Test mse (squared units; chance, the best constant answer on this test set, has "
+            f"{chance:#.3g}); mean ± sample standard deviation ({seeds} seeds). Judged: one "
             f"neuron still solves the task, test mse below {SOLVED:g} in every seed. The median and the worst neuron "
             "show that this can fail. The paper's network has made 60,000 updates at T = 5000"
             + (
