@@ -11,7 +11,7 @@ FLOORS = [
     {"layers", "memory_length", "norm_dropout", "baselines", "metrics", "data", "schedules"},
     {"transition", "networks", "dense", "compiled", "drop_in", "tasks", "states", "language", "language_network"}
     | {"dynamic"},
-    {"record", "callbacks", "tensors", "sitting", "listen", "ranks", "run", "train"},
+    {"record", "callbacks", "tensors", "sitting", "load", "listen", "ranks", "run", "train"},
 ]
 SOURCES = sorted((ROOT / "src" / "indrnn").rglob("*.py"))
 

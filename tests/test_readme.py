@@ -78,3 +78,12 @@ def test_the_example_of_skeletons_runs(tmp_path, monkeypatch):
     names = {}
     exec(re.search(r"```python\n(.*?)```", rest, re.S)[1], names)
     assert names["sequence"].shape[1:] == (2, 25, 3) and len(names["bodies"]) >= 1
+
+
+def test_the_example_of_a_published_network_runs(monkeypatch):
+    _, found, rest = README.partition("Two trained networks are published with their records")
+    assert found
+    monkeypatch.chdir(record.ROOT)
+    names = {}
+    exec(re.search(r"```python\n(.*?)```", rest, re.S)[1], names)
+    assert len(names["memory"]) == 2 and 0.99 < max(names["memory"]) <= 2 ** (1 / 1000) + 1e-6

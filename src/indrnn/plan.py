@@ -201,6 +201,16 @@ def runs(
     return list(found.values())
 
 
+def with_weights(profile: str) -> set[str]:
+    """The signatures of the runs of a profile whose networks are published with their records."""
+    found = set()
+    for table in map(schema.load_table, schema.table_names()):
+        for kept in (kept for kept in table.weights if kept.profile == profile):
+            cells = plan(table, profile, [kept.column], [kept.seed])
+            found |= {run.signature for cell in cells if cell.row == kept.row for run in cell.runs}
+    return found
+
+
 def state(run: Run, folder: Path) -> str:
     """A planned run's status in a folder of runs: its record's, or ``to do``."""
     found = record.read(folder / run.signature)

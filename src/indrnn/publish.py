@@ -3,6 +3,7 @@
 The README shows published tables between ``<!-- results/quick/NAME.md -->`` and ``<!-- end -->``.
 """
 
+import hashlib
 import re
 from collections import Counter
 from pathlib import Path
@@ -15,6 +16,8 @@ RESULTS = record.ROOT / "results"
 
 def publish(profile: str, runs: Path, results: Path = RESULTS) -> list[tables.Report]:
     """Copy the final records and curves of a profile's plan, then render its tables from the copies.
+
+    Where a table asks for a run's network (``schema.Weights``), weights.pt is copied, too, with checksums beside it.
 
     Args:
         runs: the folder to publish from.
@@ -31,6 +34,8 @@ def publish(profile: str, runs: Path, results: Path = RESULTS) -> list[tables.Re
     if not final:
         raise UserError(f"No run of profile {profile} is done in {runs}: nothing to publish.")
     copy(final, runs, results)
+    for name in sorted(plan.with_weights(profile) & set(final)):
+        copy_weights(runs / name, results / "runs" / name)
     return render_profile(profile, results)
 
 
@@ -63,6 +68,15 @@ def copy(found: dict[str, dict], runs: Path, results: Path) -> None:
         for file in ("curve.csv", "run.json"):  # the record last: whoever finds it finds all
             if (runs / name / file).exists():
                 record.write_whole(results / "runs" / name / file, (runs / name / file).read_text())
+
+
+def copy_weights(run: Path, out: Path) -> None:
+    """Copy weights.pt, if it is there, and write SHA256SUMS of all that is published of this run."""
+    if (run / "weights.pt").exists():
+        record.replace_whole(out / "weights.pt", lambda part: part.write_bytes((run / "weights.pt").read_bytes()))
+        files = (out / name for name in ("curve.csv", "run.json", "weights.pt"))
+        sums = (f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files)
+        record.write_whole(out / "SHA256SUMS", "".join(sums))
 
 
 def render_profile(profile: str, results: Path = RESULTS) -> list[tables.Report]:

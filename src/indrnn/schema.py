@@ -94,6 +94,16 @@ class Pair:
 
 
 @dataclass
+class Weights:
+    """A run whose trained network is published with its record, for who wants to look at one without training."""
+
+    profile: str
+    row: str
+    column: str
+    seed: int
+
+
+@dataclass
 class Axis:
     """What the columns of a grid differ in.
 
@@ -116,7 +126,7 @@ class Table:
     With an ``axis`` it is shown as one grid, a line per column and a field per row. ``default`` false: only who names
     it gets it. ``smoke``: the only columns that a smoke test trains. ``profile_overrides`` change the budget of all.
     ``get_data`` is said where data are missing. ``pairs`` are compared as a ``difference`` or a ``ratio``. ``notes``
-    are said at every profile, ``profile_notes`` at theirs.
+    are said at every profile, ``profile_notes`` at theirs. The networks of ``weights`` are published, too.
     """
 
     title: str
@@ -141,6 +151,7 @@ class Table:
     profile_overrides: dict[str, list[str]] = field(default_factory=dict)
     pairs: list[Pair] = field(default_factory=list)
     pairs_as: str = "difference"
+    weights: list[Weights] = field(default_factory=list)
     name: str = ""
 
 
@@ -196,6 +207,10 @@ def _problems(table: Table) -> Iterator[str]:
         where = f"pair {pair.text!r}"
         yield from strangers(pair.columns, table.columns, where)
         yield from strangers([pair.row, pair.against], table.rows, where)
+    for kept in table.weights:
+        yield from strangers([kept.profile], PROFILES, "weights")
+        yield from strangers([kept.row], table.rows, "weights")
+        yield from strangers([kept.column], table.columns, "weights")
     for claim in table.claims:
         where = f"claim {claim.text!r}"
         others = [*(claim.lower_than or []), *(claim.higher_than or []), *(claim.more_than or [])]
