@@ -99,6 +99,17 @@ def test_other_versions_make_another_sitting(config, monkeypatch):
     assert record.versions([done])["torch"] == sorted([code["versions"]["torch"], "9.9"])
 
 
+def test_each_change_of_source_is_told_once(config, monkeypatch):
+    cfg, code = config(*SMALL), record.code()
+    for source, update in (("X", 2), ("Y", 6), ("Y", 8), ("X", None)):
+        monkeypatch.setattr(record, "code", lambda source=source: code | {"source": source})
+        if update:
+            interrupt(monkeypatch, cfg, update)
+        else:
+            done = train(cfg)
+    assert done["source"] == "X+Y+X" and [x["source"] for x in done["sittings"]] == ["X", "Y", "X"]
+
+
 def test_a_checkpoint_of_an_earlier_version_says_what_it_knows(config, monkeypatch):
     cfg = config(*SMALL)
     interrupt(monkeypatch, cfg, 3)

@@ -34,7 +34,11 @@ def sentences(report: Report) -> list[str]:
     found = levels([result for column in report.columns.values() for result in column.values()], TEST)
     if not found:
         return []
+    counts = sorted({count for _, count in found})
+    alike = len(counts) == 1
     texts = [
-        f"T = {T} {shown(mse, report.table.number)} ({count:,} sequences)" for (T, count), mse in sorted(found.items())
+        f"T = {T} {shown(mse, report.table.number)}{f' ({count:,} sequences)' * (not alike)}"
+        for (T, count), mse in sorted(found.items())
     ]
-    return [f"Chance, the mse of the best constant answer on the test set, 1/6 in expectation: {'; '.join(texts)}."]
+    of = f" of {counts[0]:,} sequences" * alike
+    return [f"Chance, the mse of the best constant answer on the test set{of}, 1/6 in expectation: {'; '.join(texts)}."]

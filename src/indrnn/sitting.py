@@ -52,8 +52,10 @@ class Sitting:
             task.load_state(past["task"])
             self.before = past.get("sittings", [untold(past)])
             for key in ("commit", "source"):  # two codes trained one run: say so
-                if past["code"][key] != self.code[key]:
+                if past["code"][key].split("+")[-1] != self.code[key]:
                     self.code[key] = f"{past['code'][key]}+{self.code[key]}"
+                else:
+                    self.code[key] = past["code"][key]
             self.code["dirty"] |= past["code"]["dirty"]
         self.first = task.update
 
