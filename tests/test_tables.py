@@ -109,9 +109,10 @@ def test_the_adding_problem_names_the_chance_level_of_every_test_set(tmp_path):
     """Of the 1,000 sequences at hand, not of the distribution; other tables have none."""
     text = " ".join(render.markdown(tables.report("figure2_adding", "paper", tmp_path), None).split())
     levels = "; ".join(f"T = {T} {chance(TEST, T, 1000):#.3g}" for T in (100, 500, 1000, 5000))
-    assert f"- Chance, the mse of the best constant answer on the test set, 1/6 in expectation: {levels}. -" in text
-    sensitivity = tables.report("sensitivity_adding", "quick", tmp_path)
-    assert "test set of 1,000 sequences, 1/6 in expectation: T = 100 0.170." in " ".join(render.markdown(sensitivity, None).split())
+    words = "Chance, the mse of the best constant answer on the test set of 1,000 sequences, 1/6 in expectation: "
+    assert f"- {words}{levels}. -" in text
+    sensitivity = render.markdown(tables.report("sensitivity_adding", "quick", tmp_path), None)
+    assert f"{words}T = 100 0.170." in " ".join(sensitivity.split())
     assert "Chance" not in render.markdown(tables.report("depth_pmnist", "quick", tmp_path), None)
 
 
