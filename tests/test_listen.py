@@ -26,11 +26,12 @@ def heard(folder) -> list[dict]:
     return [json.loads(line) for line in lines]
 
 
-def test_two_updates_offline_can_be_read_back(config, tmp_path, monkeypatch):
+def test_two_updates_offline_can_be_read_back(config, tmp_path, monkeypatch, capfd):
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("WANDB_MODE", "offline")
     labels = ("logger.group=figure2_adding", "logger.job_type=adding", "logger.name='IndRNN, T = 10, seed 0'")
     done = train(config(*TWO, "logger=wandb", *labels))
+    assert "WARNING" not in capfd.readouterr().err
     records = heard(tmp_path / "runs")
     (run,) = [r["run"] for r in records if r["type"] == "run"]
     assert run["run_group"] == "figure2_adding" and run["job_type"] == "adding"

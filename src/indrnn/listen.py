@@ -77,6 +77,7 @@ def listener(cfg: DictConfig, identity: str, config: dict[str, Any]) -> Logger |
     try:
         mode = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False) else "offline")
         logger = instantiate(cfg, save_dir=str(folder), id=identity, resume="allow", mode=mode, settings=settings)
+        logger._wandb_init.pop("anonymous", None)  # Lightning passes it unasked, and W&B warns that it means nothing
         logger.log_hyperparams(config)
         logger.experiment.define_metric("*", step_metric="update")
     except (wandb.errors.CommError, wandb.errors.UsageError) as error:
