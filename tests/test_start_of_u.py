@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from indrnn import plan, start_of_u, start_of_u_report
+from indrnn import layerwise, plan, start_of_u, start_of_u_report
 from indrnn.errors import UserError
 from indrnn.updates import Updates
 
@@ -50,6 +50,38 @@ def test_the_look_makes_the_updates_that_training_makes(small):
     updates.data.setup()
     plain = [updates.make(updates.data.train_batch(number)) / math.log(2) for number in range(4)]
     assert start_of_u.train("N(0.4, 0.1)", 12, 0).losses == plain
+
+
+def test_wide_layers_of_the_profile_fast_do_not_drown_in_their_states():
+    """Ten carried batches, 2,000 wide, before any update: from u near 1 states grow until nothing else is seen."""
+    words = ("experiment=fast/ptb_char", "model=indrnn", "model.num_layers=6", "data.batch_size=8", "seed=0", *KJV[:2])
+    updates = Updates(plan.build(words))
+    updates.data.setup()
+    rms = {}
+    for number, unit in enumerate(layerwise.layers(updates.task.network)):
+        unit.watch = lambda h, number=number: rms.update({number: h.float().square().mean().sqrt().item()})
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        for number in range(10):
+            updates.task.measure(updates.data.train_batch(number))
+    assert len(rms) == 6 and max(rms.values()) < 3
+
+
+def made_up(persistent: float, validation: float, near_one: tuple[float, float], zeros: float) -> start_of_u.Network:
+    layer = dict.fromkeys(start_of_u.WHAT, [1.0, 1.0]) | {"persistent": [0.4, persistent], "near_one": list(near_one)}
+    return start_of_u.Network(
+        "made up", 12, 0, "0" * 12, 1, [4.0], [0, 1], [layer] * 3, [1.0], [zeros], validation, 4.3
+    )
+
+
+def test_a_claim_is_told_with_the_networks_that_it_is_about():
+    drowned, learns = made_up(0.9, 4.6, (2.0, 3.0), 20.0), made_up(0.1, 3.0, (0.0, 0.0), 1.0)
+    found = {(12, "a"): [drowned, drowned], (12, "b"): [learns]}
+    rows = [start_of_u_report.judged(claim, found)[1:] for claim in start_of_u.CLAIMS]
+    assert rows == [["holds", "2 of 2"], ["holds", "1 of 1"], ["holds", "2 of 2"], ["holds", "1 of 1"]]
+    found[12, "a"].append(made_up(0.9, 4.0, (0.0, 1.0), 2.0))  # persists, and yet is better; u drifts to 1; no gradient
+    rows = [start_of_u_report.judged(claim, found)[1:] for claim in start_of_u.CLAIMS]
+    assert rows == [["undecided", "2 of 3"], ["holds", "1 of 1"], ["undecided", "2 of 3"], ["undecided", "1 of 2"]]
+    assert start_of_u_report.judged(next(iter(start_of_u.CLAIMS)), {})[1:] == ["undecided", "0 of 0"]
 
 
 def test_published_and_rendered_from_what_is_there(small, tmp_path, capsys):

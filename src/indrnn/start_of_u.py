@@ -10,6 +10,7 @@ Shapes: T time, B columns, N neurons.
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,14 +67,38 @@ class Network:
     validation: float
     unigrams: float
 
-    def end(self, what: str, layer: int) -> float:
-        """The last of what was seen of a layer."""
-        return self.layers[layer][what][-1]
-
     @property
     def loss(self) -> float:
         """Training loss of the last updates, in bpc."""
         return math.fsum(self.losses[-LAST:]) / LAST
+
+    @property
+    def drowned(self) -> bool:
+        """Most of what batch norm sees above the first layer persists at the end."""
+        shares = [layer["persistent"][-1] for layer in self.layers[1:]]
+        return math.fsum(shares) / len(shares) > 0.5
+
+    def near_one(self, look: int) -> int:
+        """How many u of all layers are near 1."""
+        return int(math.fsum(layer["near_one"][look] for layer in self.layers))
+
+
+# Each of some networks and said of them; a claim holds where it is true of all that it is about.
+CLAIMS: dict[str, tuple[Callable[[Network], bool], Callable[[Network], bool]]] = {
+    "where most of z above layer 1 persists, validation is no better than the unigrams": (
+        lambda x: x.drowned,
+        lambda x: x.validation >= x.unigrams,
+    ),
+    "where it does not, validation is better": (lambda x: not x.drowned, lambda x: x.validation < x.unigrams),
+    "where it does, a state of zeros brings back the gradient of W in layer 1, to ten times and more": (
+        lambda x: x.drowned,
+        lambda x: x.zeros[0] >= 10 * x.carried[0],
+    ),
+    f"where no u is at least {NEAR_ONE} at the start, none is at the end, and validation is better than the unigrams": (
+        lambda x: not x.near_one(0),
+        lambda x: not x.near_one(-1) and x.validation < x.unigrams,
+    ),
+}
 
 
 class Seen:

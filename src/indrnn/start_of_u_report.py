@@ -5,6 +5,7 @@ import math
 import statistics
 from dataclasses import asdict
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from indrnn.start_of_u import NEAR_ONE, STARTS, Network
 
 COLORS = ("#d1495b", "#e0a100", "#00366f", "#5b8c5a", "#8c8c8c")
 DASHES = (":", "--", "-", "-.", (0, (1, 1)))
+LOSSES = (2, 9)  # bpc that are drawn: from U(0, 1) the first updates lie at 90
 DRAWN = tuple(STARTS)[:3]  # the three ranges of u; the two remedies have rows of the tables
 
 
@@ -99,7 +101,17 @@ def markdown(found: dict[tuple[int, str], list[Network]], abouts: list[dict[str,
         some = {start: networks for (size, start), networks in found.items() if size == width}
         if some:
             lines += ["", *of_width(width, some)]
+    lines += ["", "## What it shows", "", "Counted over all networks above.", ""]
+    lines += render.aligned(["claim", "verdict", "networks"], list(map(judged, start_of_u.CLAIMS, repeat(found))))
     return "\n".join([*lines, "", *where(abouts), "", "![States, u, gradients](start_of_u.png)"]) + "\n"
+
+
+def judged(claim: str, found: dict[tuple[int, str], list[Network]]) -> list[str]:
+    """A row of the claims: what it came to, and of how many networks it is true."""
+    about, says = start_of_u.CLAIMS[claim]
+    true = [says(network) for networks in found.values() for network in networks if about(network)]
+    verdict = measured.verdict(true) if true else "undecided"
+    return [claim, verdict, f"{sum(true)} of {len(true)}"]
 
 
 def of_width(width: int, some: dict[str, list[Network]]) -> list[str]:
@@ -153,7 +165,7 @@ def draw(found: dict[tuple[int, str], list[Network]], path: Path) -> None:
     """Loss, largest state, persistent share, u near 1 and gradient over updates; a column of panels per width."""
     widths = [width for width in start_of_u.WIDTHS if any(size == width for size, _ in found)]
     panels = (
-        ("loss (bpc)", None),
+        (f"loss (bpc), cut above {LOSSES[1]}", None),
         ("largest state, layers 2 to 6", "largest"),
         ("persistent share of z, layers 2 to 6 (%)", "persistent"),
         (f"u of at least {NEAR_ONE}, all layers", "near_one"),
@@ -167,14 +179,19 @@ def draw(found: dict[tuple[int, str], list[Network]], path: Path) -> None:
             for start, color, dash in zip(DRAWN, COLORS, DASHES, strict=False):
                 for number, network in enumerate(found.get((width, start), [])):
                     x, y = course(network, what)
-                    axes.plot(x, y, color=color, linestyle=dash, linewidth=1.2, label=f"u from {start}" * (not number))
+                    axes.plot(
+                        x, y, color=color, linestyle=dash, linewidth=1.2, label="" if number else f"u from {start}"
+                    )
             style(axes, what, found, width)
             if not column:
                 axes.set_ylabel(label, fontsize=8)
+            if what is None:
+                axes.set_ylim(*LOSSES)
         grid[0][column].set_title(f"{width:,} neurons a layer", fontsize=9)
         grid[-1][column].set_xlabel("update")
-    lines, labels = grid[0][0].get_legend_handles_labels()
-    shown = {label: line for line, label in zip(lines, labels, strict=True) if label.startswith("u")}
+    shown = {}
+    for axes in grid[0]:
+        shown |= {label: line for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(shown.values(), shown, loc="outside upper center", ncols=3, frameon=False, handlelength=3.5)
     figure.savefig(path, format="png", metadata={"Software": None})
 
