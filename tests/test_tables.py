@@ -75,6 +75,8 @@ def test_a_row_may_read_another_metric_of_the_same_runs(tmp_path):
     assert static.runs[0].signature == dynamic.runs[0].signature
     assert (static.ours.mean, dynamic.ours.mean) == (57.0, pytest.approx(50.97))
     assert static.verdict == dynamic.verdict == "reproduced"
+    rows = {line["row"]: line["metric"] for line in csv.DictReader(render.csv(report).splitlines())}
+    assert rows[static.row.label] == "test/ppl" and rows[dynamic.row.label] == "test/dynamic_ppl"
     assert report.planned == len({run.signature for run in plan.runs(["table3_ptb_word"], "paper")})
 
 

@@ -136,7 +136,7 @@ def over_axis(report: Report, path: Path) -> None:
         results = [column[key] for column in report.columns.values() if column[key].runs]
         places = [reduce(getitem, table.axis.config.split("."), result.runs[0].config) for result in results]
         for place, result in zip(places, results, strict=True):
-            seeds = [entry["metrics"].get(f"test/{table.metric}", math.nan) for entry in result.made]
+            seeds = [entry["metrics"].get(result.metric, math.nan) for entry in result.made]
             axes.plot([place] * len(seeds), seeds, linestyle="", marker=".", color=color, markersize=5, alpha=0.6)
             if result.ours.failed:
                 fail(axes, place, above[key], color, result.ours.reason.removeprefix("failed "))

@@ -147,7 +147,7 @@ def record_line(report: Report, result: Result) -> dict[str, Any]:
         "profile": report.profile,
         "column": result.column.label,
         "row": result.row.label,
-        "metric": f"test/{table.metric}",
+        "metric": result.metric,
         "unit": table.unit,
         "paper": "" if result.paper is None else result.paper,
         "source": result.row.source or table.source,

@@ -22,6 +22,7 @@ class Result:
     records: tuple[Record | None, ...]
     ours: Sample
     verdict: str
+    metric: str  # as records call it, such as test/mse
     judged: bool = False
     chosen: str = ""
 
@@ -125,8 +126,9 @@ def records(runs: Iterable[plan.Run], folder: Path) -> dict[str, Record | None]:
 def result(table: Table, profile: str, cell: plan.Cell, found: dict[str, Record | None]) -> Result:
     """Judge one cell, after validation has chosen among its candidates."""
     row, column = table.rows[cell.row], table.columns[cell.column]
+    metric = f"test/{row.metric or table.metric}"
     if not cell.runs:
-        return Result(row, column, cell.column, (), (), Sample((), 0, cell.reason), cell.reason)
+        return Result(row, column, cell.column, (), (), Sample((), 0, cell.reason), cell.reason, metric)
     candidates: dict[int, list[plan.Run]] = {}
     for run in cell.runs:
         candidates.setdefault(run.candidate, []).append(run)
@@ -137,14 +139,15 @@ def result(table: Table, profile: str, cell: plan.Cell, found: dict[str, Record 
         if best is None:
             every = tuple(entry for group in entries for entry in group)
             missing = Sample((), len(cell.runs), verdict.pending(every))
-            return Result(row, column, cell.column, cell.runs, every, missing, missing.reason)
+            return Result(row, column, cell.column, cell.runs, every, missing, missing.reason, metric)
         chosen = f"best of {len(candidates)} on validation: {', '.join(row.candidates[best])}"
-    ours = verdict.sample(entries[best], f"test/{row.metric or table.metric}")
+    ours = verdict.sample(entries[best], metric)
     judged = profile in table.judged
     words = ours.reason or f"not judged at {profile}"
     if judged:
         words = verdict.judge(ours, row.paper.get(cell.column), column.tolerance, table.lower_is_better)
-    return Result(row, column, cell.column, tuple(candidates[best]), tuple(entries[best]), ours, words, judged, chosen)
+    runs, made = tuple(candidates[best]), tuple(entries[best])
+    return Result(row, column, cell.column, runs, made, ours, words, metric, judged, chosen)
 
 
 def elsewhere(table: Table, keys: list[str]) -> list[str]:
