@@ -12,7 +12,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from indrnn import measured, plan, record, render, start_of_u
+from indrnn import figures, measured, plan, record, render, start_of_u
 from indrnn.errors import UserError
 from indrnn.measured import provenance
 from indrnn.start_of_u import NEAR_ONE, STARTS, Network
@@ -178,9 +178,9 @@ def draw(found: dict[tuple[int, str], list[Network]], path: Path) -> None:
             axes = grid[row][column]
             for start, color, dash in zip(DRAWN, COLORS, DASHES, strict=False):
                 for number, network in enumerate(found.get((width, start), [])):
-                    x, y = course(network, what)
+                    (x, y), thick = course(network, what), 1.2 if what else 0.5
                     axes.plot(
-                        x, y, color=color, linestyle=dash, linewidth=1.2, label="" if number else f"u from {start}"
+                        x, y, color=color, linestyle=dash, linewidth=thick, label="" if number else f"u from {start}"
                     )
             style(axes, what, found, width)
             if not column:
@@ -190,9 +190,12 @@ def draw(found: dict[tuple[int, str], list[Network]], path: Path) -> None:
         grid[0][column].set_title(f"{width:,} neurons a layer", fontsize=9)
         grid[-1][column].set_xlabel("update")
     shown = {}
-    for axes in grid[0]:
+    for axes in grid[1]:
         shown |= {label: line for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    figure.legend(shown.values(), shown, loc="outside upper center", ncols=3, frameon=False, handlelength=3.5)
+    names = [name for name in (f"u from {start}" for start in DRAWN) if name in shown]
+    figure.legend(
+        [shown[name] for name in names], names, loc="outside upper center", ncols=3, frameon=False, handlelength=3.5
+    )
     figure.savefig(path, format="png", metadata={"Software": None})
 
 
@@ -217,6 +220,4 @@ def style(axes: Axes, what: str | None, found: dict[tuple[int, str], list[Networ
         axes.set_yscale("log")
     elif what is None:
         level = next(networks[0].unigrams for (size, _), networks in found.items() if size == width)
-        axes.axhline(level, color="black", linewidth=0.7, zorder=1, label="_frequencies")
-        edge = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
-        axes.annotate("unigrams", (0.99, level), xytext=(0, 2), ha="right", va="bottom", fontsize=7, **edge)
+        figures.mark(axes, level, f"unigrams {level:.2f}")
