@@ -276,7 +276,7 @@ def test_publish_copies_and_renders_from_the_copies_alone(tmp_path):
     runs = make(tmp_path / "runs", "figure2_adding", "quick", lambda run: None if run.seed == 2 else 0.5)
     reports = publish.publish("quick", tmp_path / "runs", tmp_path / "results")
     assert [report.table.name for report in reports] == ["figure2_adding"]
-    assert "IndRNN, T = 100, seed 2" in reports[0].missing
+    assert "T = 100: RNN-tanh 1, LSTM 1, IRNN 1, IndRNN 1" in reports[0].missing
     published = {path.name for path in (tmp_path / "results" / "runs").iterdir()}
     assert published == {run.signature for run in runs if run.seed != 2}
     text = (tmp_path / "results/quick/figure2_adding.md").read_text()

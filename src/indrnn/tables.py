@@ -68,9 +68,13 @@ class Report:
 
     @property
     def missing(self) -> list[str]:
-        """The names of the planned runs without a record."""
-        results = [result for column in self.columns.values() for result in column.values()]
-        return [run.name for x in results for run, entry in zip(x.runs, x.records, strict=True) if not entry]
+        """The planned runs without a record: a line per column, their rows with how many of them."""
+        lines = []
+        for key, results in self.columns.items():
+            counts = {x.row.label: sum(entry is None for entry in x.records) for x in results.values()}
+            rows = ", ".join(f"{label} {count}" for label, count in counts.items() if count)
+            lines += [f"{self.table.columns[key].label}: {rows}"] if rows else []
+        return lines
 
 
 def report(
