@@ -90,6 +90,15 @@ def test_code_names_the_commit_where_there_is_no_git(tmp_path, monkeypatch):
     assert record.source() != first["source"]
 
 
+def test_code_is_known_where_there_is_a_git_folder_but_no_git(monkeypatch):
+    def absent(*arguments, **options):
+        raise FileNotFoundError("git")
+
+    monkeypatch.setattr(record.subprocess, "run", absent)
+    monkeypatch.setenv("INDRNN_COMMIT", "abc")
+    assert record.code()["commit"] == "abc" and record.code()["source"] == record.source()
+
+
 def test_overrides_are_told_without_folder_and_machine():
     given = "experiment=quick/adding machine.runs=/home/me machine=gpu logger=csv +logger.name=x hydra/launcher=basic"
     given += " trainer.max_time=60 ++trainer.max_time=60 trainer.max_updates=5 schedule@recipe.schedule=constant seed=1"
