@@ -189,8 +189,10 @@ def test_where_compiling_fails_training_goes_on_with_the_same_numbers(config, mo
     said = [r.message for r in caplog.records if "machine.compile" in r.message]
     assert said == [
         "The network could not be compiled (RuntimeError: no working C++ compiler): the run goes on eagerly and is "
-        "slower than with machine.compile=default; its end and its record say so again."
+        "slower than with machine.compile=default; its end and its record say so again.",
+        "This run was trained without machine.compile=default (eager: RuntimeError: no working C++ compiler).",
     ]
+    assert [sitting["compile"] for sitting in done["sittings"]] == [how(network)]
 
 
 def test_memory_that_runs_out_while_compiling_is_no_failed_compilation(config, monkeypatch):

@@ -18,7 +18,7 @@ MAKE = shutil.which("make") or pytest.skip("make is not installed", allow_module
 TARGETS = ["setup", "test", "test-slow", "lint", "data", "plan", "reproduce-table", "publish"]
 TARGETS += ["milestones", "tables", "adding", "mnist", "pmnist", "depth", "sensitivity", "ablations"]
 TARGETS += ["ptb-char", "ptb-word", "ntu"]
-TARGETS += ["bench", "gradients", "figures", "smoke", "clean", "lock", "wandb-sync"]
+TARGETS += ["bench", "gradients", "start-of-u", "figures", "smoke", "clean", "lock", "wandb-sync"]
 
 
 # The lists of packages
