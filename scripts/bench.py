@@ -11,9 +11,12 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as train does, before torc
 
 import torch  # noqa: E402
 
-from indrnn import bench, bench_gpu, bench_language, bench_skeletons, memory, record, render  # noqa: E402
+from indrnn import record  # noqa: E402
+from indrnn.bench.cpu import language, layers, memory, skeletons  # noqa: E402
+from indrnn.bench.gpu import parts  # noqa: E402
 from indrnn.errors import UserError  # noqa: E402
-from indrnn.sitting import device_name, keep_pages  # noqa: E402
+from indrnn.machine import device_name, keep_pages  # noqa: E402
+from indrnn.tables import render  # noqa: E402
 
 
 def main() -> int:
@@ -22,7 +25,7 @@ def main() -> int:
     devices = {"nargs": "+", "choices": ("cpu", "cuda"), "default": [here]}
     parser.add_argument("--device", **devices, help=f"one or both (default here: {here})")
     parser.add_argument("--rounds", type=int, default=30, help="on the CPU, of which the fastest counts (default: 30)")
-    parser.add_argument("--only", nargs="+", choices=bench_gpu.PARTS, help="on a GPU, parts to measure (default: all)")
+    parser.add_argument("--only", nargs="+", choices=parts.PARTS, help="on a GPU, parts to measure (default: all)")
     parser.add_argument("--out", type=Path, default=record.ROOT / "results" / "benchmarks", help="where the files go")
     args = parser.parse_args()
     if args.rounds < 1:
@@ -34,11 +37,11 @@ def main() -> int:
     torch.set_flush_denormal(True)
     torch.manual_seed(0)
     try:
-        gpu = bench_gpu.the_gpu() if "cuda" in args.device else None  # before anything is measured
+        gpu = parts.the_gpu() if "cuda" in args.device else None  # before anything is measured
         if "cpu" in args.device:
             print(on_cpu(args.rounds, args.out))
         if gpu is not None:
-            print(bench_gpu.measure(gpu, args.out, args.only or ()))
+            print(parts.measure(gpu, args.out, args.only or ()))
     except (UserError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -60,12 +63,12 @@ def measure(rounds: int) -> dict:
         "rounds": rounds,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         **record.code(),
-        "recurrence": bench.recurrences(rounds),
-        "layer": bench.layer_steps(rounds),
-        "update": bench.update(rounds),
-        "networks": bench.networks(max(3, rounds // 3)),
-        "language": bench_language.times(max(1, rounds // 15)),
-        "skeletons": bench_skeletons.times(max(1, rounds // 6)),
+        "recurrence": layers.recurrences(rounds),
+        "layer": layers.layer_steps(rounds),
+        "update": layers.update(rounds),
+        "networks": layers.networks(max(3, rounds // 3)),
+        "language": language.times(max(1, rounds // 15)),
+        "skeletons": skeletons.times(max(1, rounds // 6)),
         "memory": memory.rows(),
         "memory_checks": memory.checks() if sys.platform == "linux" else [],  # elsewhere there is no /proc
     }
@@ -106,8 +109,8 @@ def markdown(found: dict) -> str:
         ],
     )
     lines += ["", "In brackets: how many times the time of the first row."]
-    lines += bench_language.markdown(found["language"])
-    lines += bench_skeletons.markdown(found["skeletons"])
+    lines += language.markdown(found["language"])
+    lines += skeletons.markdown(found["skeletons"])
     lines += memory.markdown(found["memory"], found["memory_checks"])
     return "\n".join(lines) + "\n"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from indrnn import record
 from indrnn.errors import UserError
-from indrnn.neurons import report
+from indrnn.studies.neurons import report
 
 
 def main() -> int:

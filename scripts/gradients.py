@@ -4,8 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from indrnn import gradients_report, record
+from indrnn import record
 from indrnn.errors import UserError
+from indrnn.studies import gradients_report
 
 
 def main() -> int:

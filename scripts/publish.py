@@ -4,8 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from indrnn import milestones, publish, record, schema
+from indrnn import publish, record
 from indrnn.errors import UserError
+from indrnn.tables import milestones, schema
 
 
 def main() -> int:

@@ -20,8 +20,9 @@ SRC = str(Path(__file__).resolve().parent.parent / "src")
 sys.path.insert(0, SRC)
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [SRC, os.environ.get("PYTHONPATH")]))
 
-from indrnn import plan, record, render, schema, tables  # noqa: E402
+from indrnn import record  # noqa: E402
 from indrnn.errors import UserError  # noqa: E402
+from indrnn.tables import judged, plan, render, schema  # noqa: E402
 
 LAUNCHERS = {  # how each is told how many runs to make at once, and what else it needs for ours
     "joblib": ("hydra.launcher.n_jobs={}",),
@@ -117,7 +118,7 @@ def reproduce(args: argparse.Namespace) -> int:
     with only_one(args.runs) as lock:
         if missing(runs, args.runs):
             launch(args, runs, lock)
-        if not any(tables.records(runs, args.runs).values()):
+        if not any(judged.records(runs, args.runs).values()):
             raise UserError("No run was made; the reason stands above.")
         out = args.runs / "tables" / args.profile
         record.remove_parts(out)
@@ -134,19 +135,19 @@ def reproduce(args: argparse.Namespace) -> int:
     return 1 if left else 0
 
 
-def reports(args: argparse.Namespace, columns: list[str] | None) -> Iterator[tables.Report]:
+def reports(args: argparse.Namespace, columns: list[str] | None) -> Iterator[judged.Report]:
     for name in args.table or schema.default_tables():
         command = f"make reproduce-table TABLE={name} PROFILE={args.profile}"
         if args.seeds or args.overrides:
             command = shlex.join(["python", "scripts/reproduce.py", *sys.argv[1:]])
-        yield tables.report(name, args.profile, args.runs, args.seeds, extra(args), args.smoke, command, columns)
+        yield judged.report(name, args.profile, args.runs, args.seeds, extra(args), args.smoke, command, columns)
 
 
 def compare_pairs(args: argparse.Namespace) -> None:
     """Of tables whose rows are compared seed by seed: all of them on one page, too."""
     if any(schema.load_table(name).pairs for name in args.table or ()):
         with drawn("the page of pairs"):
-            from indrnn.ablations import report  # matplotlib takes a second to import
+            from indrnn.studies.ablations import report  # matplotlib takes a second to import
 
             if text := report.write(args.runs, args.runs / "tables"):
                 print("\n" + text)

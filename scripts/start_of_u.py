@@ -4,8 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from indrnn import record, start_of_u, start_of_u_report
+from indrnn import record
 from indrnn.errors import UserError
+from indrnn.studies import start_of_u, start_of_u_report
 
 
 def main() -> int:

@@ -28,7 +28,14 @@ BUDGET = ("trainer.max_updates=150", "trainer.val_every=50", "logger=csv")
 PLACES = {"in save_tensors": "writing", "in write_whole": "writing", "in test": "test"}  # by frames of the stack
 PLACES |= {"evaluation_loop.py": "validation", "training_epoch_loop.py": "update"}
 LONGEST = 600  # seconds that no command here may take, on a busy machine either
-PRELOAD = ["forked", "indrnn.run", "indrnn.recurrence.cpu", "indrnn.data.adding", "indrnn.figures", "indrnn.plan"]
+PRELOAD = [
+    "forked",
+    "indrnn.training.run",
+    "indrnn.recurrence.cpu",
+    "indrnn.data.adding",
+    "indrnn.tables.figures",
+    "indrnn.tables.plan",
+]
 
 
 class Fork:

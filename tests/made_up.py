@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from indrnn import plan, record, schema
+from indrnn import record
+from indrnn.tables import plan, schema
 
 
 def record_of(run: plan.Run, value: float = 0.5, status: str = "finished", validated: float | None = None) -> dict:

@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 from hydra.utils import instantiate
 
-from indrnn import plan
 from indrnn.data.text import Text
-from indrnn.language import LanguageModel
+from indrnn.tables import plan
+from indrnn.tasks.language import LanguageModel
 
 WORDS = ("bird", "cat", "dog", "fish", "ran", "sat", "the")  # with the end of line a vocabulary of 8
 SIZES = (

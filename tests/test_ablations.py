@@ -7,9 +7,10 @@ import pytest
 from made_up import make, record_of
 from scipy import stats
 
-from indrnn import plan, publish, record, schema, tables
-from indrnn.ablations import pairs, report
-from indrnn.ablations.courses import course
+from indrnn import publish, record
+from indrnn.studies.ablations import pairs, report
+from indrnn.studies.ablations.courses import course
+from indrnn.tables import judged, plan, schema
 
 OFF = {"off_share": 40.0, "off_steps": 5.0, "off_neurons": 3.0}
 
@@ -60,12 +61,12 @@ def test_an_interval_decides_where_it_leaves_no_difference_out(low, high, lower_
 
 
 def test_pairing_decides_what_the_spread_of_the_seeds_would_hide(page):
-    found = {x.pair.row: x for x in pairs.compare(tables.report("ablation_pmnist", "quick", page))}
+    found = {x.pair.row: x for x in pairs.compare(judged.report("ablation_pmnist", "quick", page))}
     assert found["leaky001"].verdict == "better"
     assert found["leaky001"].mean == pytest.approx(-0.98)
     assert found["leaky01"].verdict == found["unbounded"].verdict == "undecided"
     assert (found["tanh"].verdict, found["tanh"].evidence) == ("worse", "+10.00 [+10.00, +10.00]")
-    ratio = {x.pair.row: x for x in pairs.compare(tables.report("ablation_adding", "quick", page))}
+    ratio = {x.pair.row: x for x in pairs.compare(judged.report("ablation_adding", "quick", page))}
     assert ratio["tanh"].evidence.startswith("× 1.31 [1.29, 1.33]")
 
 
@@ -73,16 +74,16 @@ def test_what_is_not_there_is_named_and_not_counted(page):
     runs = {(run.row, run.seed): run for run in plan.runs(["ablation_pmnist"], "quick")}
     record.write(page / runs["tanh", 3].signature, record_of(runs["tanh", 3], status="diverged"), [])
     (page / runs["leaky ReLU, slope 0.1", 0].signature / "run.json").unlink()
-    found = {x.pair.row: x for x in pairs.compare(tables.report("ablation_pmnist", "quick", page))}
+    found = {x.pair.row: x for x in pairs.compare(judged.report("ablation_pmnist", "quick", page))}
     assert (found["tanh"].verdict, found["tanh"].evidence) == ("tanh: failed 1/5", "-")
     assert found["leaky01"].verdict == "leaky ReLU, slope 0.1: incomplete 4/5"
     assert "tanh: failed 1/5 on pMNIST (T = 196)." in report.markdown(
-        [tables.report("ablation_pmnist", "quick", page)], page, None
+        [judged.report("ablation_pmnist", "quick", page)], page, None
     )
 
 
 def test_states_are_means_over_layers_and_seeds(page):
-    results = tables.report("ablation_pmnist", "quick", page).columns["pmnist"]
+    results = judged.report("ablation_pmnist", "quick", page).columns["pmnist"]
     seen = course(results["relu"], "error", page)
     assert seen.updates == [100, 200]
     assert seen.at("off_share", 0).tolist() == [160.0] * 5

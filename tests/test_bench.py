@@ -7,7 +7,8 @@ import sys
 import pytest
 import torch
 
-from indrnn import bench, bench_language, bench_skeletons, memory, record
+from indrnn import record
+from indrnn.bench.cpu import language, layers, memory, skeletons
 
 
 @pytest.fixture
@@ -16,12 +17,12 @@ def script(monkeypatch, tmp_path):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     monkeypatch.setattr(module, "keep_pages", lambda: None)
-    monkeypatch.setattr(bench, "SHAPES", ((5, 2, 128),))
-    monkeypatch.setattr(bench, "LENGTHS", (4, 6))
-    monkeypatch.setattr(bench.update, "__defaults__", (6, 2))
-    monkeypatch.setattr(bench_skeletons, "FILES", 2)
+    monkeypatch.setattr(layers, "SHAPES", ((5, 2, 128),))
+    monkeypatch.setattr(layers, "LENGTHS", (4, 6))
+    monkeypatch.setattr(layers.update, "__defaults__", (6, 2))
+    monkeypatch.setattr(skeletons, "FILES", 2)
     small = ("recipe.hidden_size=8", "data.output_size=5", "data.batch_size=2")
-    monkeypatch.setattr(bench_language, "COMMON", (*bench_language.COMMON, *small))
+    monkeypatch.setattr(language, "COMMON", (*language.COMMON, *small))
     monkeypatch.setattr(memory, "NETWORKS", {"tiny": ("experiment=ptb_char", "model=indrnn", *small)})
     monkeypatch.setattr(memory, "CHECKED", "tiny")
     monkeypatch.setattr(memory, "LENGTHS", (4, 6))
@@ -47,9 +48,9 @@ def test_writes_a_table_per_question_and_the_same_numbers_as_json(script, tmp_pa
     for x in found["language"]:
         assert x["us_per_token"] == pytest.approx(1e3 * x["ms"] / (x["T"] * x["B"]))
     assert [x["what"] for x in found["skeletons"]] == [
-        bench_skeletons.BYTES,
-        bench_skeletons.PARSED,
-        bench_skeletons.CONVERTED,
+        skeletons.BYTES,
+        skeletons.PARSED,
+        skeletons.CONVERTED,
     ]
     for x in found["skeletons"]:
         assert x["files"] == 2 and x["files_per_second"] == pytest.approx(2e3 / x["ms"])
@@ -62,7 +63,7 @@ def test_writes_a_table_per_question_and_the_same_numbers_as_json(script, tmp_pa
 
 def test_products_are_those_of_a_linear_layer():
     x, dz, W = torch.randn(5, 2, 3, requires_grad=True), torch.randn(5, 2, 4), torch.randn(4, 3, requires_grad=True)
-    y, dx, dW = bench.products(x, dz, W)
+    y, dx, dW = layers.products(x, dz, W)
     expected = torch.autograd.grad(torch.nn.functional.linear(x, W), (x, W), dz)
     torch.testing.assert_close((dx, dW), expected)
     assert y.shape == dz.shape
@@ -70,8 +71,8 @@ def test_products_are_those_of_a_linear_layer():
 
 def test_the_fastest_round_counts_and_the_first_two_do_not(monkeypatch):
     ticks = iter([0, 1, 1, 2, 2, 5, 5, 7])  # four rounds of 1, 1, 3 and 2 seconds
-    monkeypatch.setattr(bench.time, "perf_counter", lambda: next(ticks))
-    assert bench.best({"nothing": lambda: None}, 2) == {"nothing": 2000.0}
+    monkeypatch.setattr(layers.time, "perf_counter", lambda: next(ticks))
+    assert layers.best({"nothing": lambda: None}, 2) == {"nothing": 2000.0}
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(script, tmp_path, capsys):

@@ -8,15 +8,8 @@ import sys
 import pytest
 import torch
 
-from indrnn import (
-    bench_gpu,
-    bench_gpu_constants,
-    bench_gpu_kernels,
-    bench_gpu_layers,
-    bench_gpu_report,
-    bench_gpu_step,
-    record,
-)
+from indrnn import record
+from indrnn.bench.gpu import constants, kernels, layers, parts, report, update
 from indrnn.errors import UserError
 from indrnn.recurrence import triton
 
@@ -35,22 +28,22 @@ def tiny(monkeypatch):
         assert network.body is not None if keep_state else hasattr(network, "layers")  # streams carry their state
         compiled.append((network, mode))
 
-    monkeypatch.setattr(bench_gpu_step, "compile_", compile_)
-    monkeypatch.setattr(bench_gpu_kernels, "ROUNDS", 1)
-    monkeypatch.setattr(bench_gpu_kernels, "shapes", lambda: SHAPES)
-    monkeypatch.setattr(bench_gpu_constants, "CALLS", 2)
-    monkeypatch.setattr(bench_gpu_constants, "LAUNCHED", ((6, 256),))
-    monkeypatch.setattr(bench_gpu_constants, "GRID", {"BLOCK": (32, 64), "num_warps": (1,), "AHEAD": (8,)})
-    monkeypatch.setattr(bench_gpu_constants, "BACKENDS", ("reference", "scan"))
-    for module in (bench_gpu_constants, bench_gpu_report):
+    monkeypatch.setattr(update, "compile_", compile_)
+    monkeypatch.setattr(kernels, "ROUNDS", 1)
+    monkeypatch.setattr(kernels, "shapes", lambda: SHAPES)
+    monkeypatch.setattr(constants, "CALLS", 2)
+    monkeypatch.setattr(constants, "LAUNCHED", ((6, 256),))
+    monkeypatch.setattr(constants, "GRID", {"BLOCK": (32, 64), "num_warps": (1,), "AHEAD": (8,)})
+    monkeypatch.setattr(constants, "BACKENDS", ("reference", "scan"))
+    for module in (constants, report):
         monkeypatch.setattr(module, "STEPS", (4, 8))
         monkeypatch.setattr(module, "COLUMNS", (128, 256))
-    monkeypatch.setattr(bench_gpu_layers, "LENGTHS", (4, 6))
-    monkeypatch.setattr(bench_gpu_layers, "GOALS", {6: 0.0})
+    monkeypatch.setattr(layers, "LENGTHS", (4, 6))
+    monkeypatch.setattr(layers, "GOALS", {6: 0.0})
     text = ("experiment=quick/ptb_char", "model=indrnn", "data.seq_len=6", *TINY)
     networks = {"plain-6 MNIST": ("experiment=quick/smnist", "model=indrnn", *TINY), "PTB characters": text}
-    monkeypatch.setattr(bench_gpu_step, "NETWORKS", networks)
-    monkeypatch.setattr(bench_gpu_step, "PRECISIONS", {"fp32": tuple(networks), "bf16": ("PTB characters",)})
+    monkeypatch.setattr(update, "NETWORKS", networks)
+    monkeypatch.setattr(update, "PRECISIONS", {"fp32": tuple(networks), "bf16": ("PTB characters",)})
     return compiled
 
 
@@ -66,7 +59,7 @@ def script():
 
 
 def test_the_shapes_are_those_of_all_experiments_at_the_paper_profile():
-    found = bench_gpu_kernels.shapes()
+    found = kernels.shapes()
     shapes = {(name, x["T"], x["B"], x["N"]) for x in found for name in x["experiments"]}
     adding = {("adding", T, 32, 128) for T in (100, 500, 1000, 5000)}
     mnist = {(name, 784, 32, 128) for name in ("smnist", "pmnist")}
@@ -77,22 +70,22 @@ def test_the_shapes_are_those_of_all_experiments_at_the_paper_profile():
 
 
 def test_the_layers_are_measured_at_two_settings():
-    assert [sizes[1:] for sizes in bench_gpu_layers.sizes()] == [(128, 32, 128), (2, 32, 128)]
+    assert [sizes[1:] for sizes in layers.sizes()] == [(128, 32, 128), (2, 32, 128)]
 
 
 @pytest.mark.parametrize("device", DEVICES, ids=str)
 def test_everything_is_measured_and_reported(tiny, tmp_path, monkeypatch, device):
     loop = {"ms": 3.0, "first_seconds": 41.0}
-    monkeypatch.setattr(bench_gpu_layers, "in_process", lambda *_: dict(loop))
+    monkeypatch.setattr(layers, "in_process", lambda *_: dict(loop))
     if device == CPU:  # where no triton runs
-        monkeypatch.setattr(bench_gpu_constants, "timed", lambda *_: {"ms": 1.0})
-    text = bench_gpu.measure(device, tmp_path)
-    name = bench_gpu.slug(bench_gpu.describe(device)["name"])
+        monkeypatch.setattr(constants, "timed", lambda *_: {"ms": 1.0})
+    text = parts.measure(device, tmp_path)
+    name = parts.slug(parts.describe(device)["name"])
     assert (tmp_path / f"{name}.md").read_text() == text
     found = json.loads((tmp_path / f"{name}.json").read_text())
     assert {"device", "gpu", "versions", "commit", "source", "dirty", "date", "constants"} <= set(found)
     rows = found["measured"]
-    counts = {part: len(rows[part]) for part in bench_gpu.PARTS}
+    counts = {part: len(rows[part]) for part in parts.PARTS}
     assert counts == {
         "recurrence": 2 * 2 * 2,  # shapes, dtypes, passes
         "layers": 2 * 2 * 2 * 7,  # settings, precisions, lengths, cells
@@ -115,8 +108,8 @@ def test_everything_is_measured_and_reported(tiny, tmp_path, monkeypatch, device
 
 
 def test_columns_of_every_table_stand_straight(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(bench_gpu_layers, "in_process", lambda *_: {"ms": 3.0, "first_seconds": 41.0})
-    text = bench_gpu.measure(CPU, tmp_path, ["recurrence", "calls", "compiled_loop"])
+    monkeypatch.setattr(layers, "in_process", lambda *_: {"ms": 3.0, "first_seconds": 41.0})
+    text = parts.measure(CPU, tmp_path, ["recurrence", "calls", "compiled_loop"])
     tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
     assert len(tables) == 3
     for lines in tables:
@@ -126,7 +119,7 @@ def test_columns_of_every_table_stand_straight(tiny, tmp_path, monkeypatch):
 
 
 def test_what_is_not_measured_says_why_and_the_others_go_on(tiny, tmp_path, monkeypatch):
-    real = bench_gpu_kernels.device_ms
+    real = kernels.device_ms
 
     def device_ms(call, *args, **options):
         if "skip" in pending:
@@ -135,9 +128,9 @@ def test_what_is_not_measured_says_why_and_the_others_go_on(tiny, tmp_path, monk
         return real(call, *args, **options)
 
     pending = ["skip"]
-    monkeypatch.setattr(bench_gpu_kernels, "device_ms", device_ms)
-    monkeypatch.setattr(bench_gpu_constants, "BACKENDS", ("triton", "scan"))
-    text = bench_gpu.measure(CPU, tmp_path, ["recurrence", "calls"])
+    monkeypatch.setattr(kernels, "device_ms", device_ms)
+    monkeypatch.setattr(constants, "BACKENDS", ("triton", "scan"))
+    text = parts.measure(CPU, tmp_path, ["recurrence", "calls"])
     rows = json.loads((tmp_path / "cpu.json").read_text())["measured"]
     assert [x.get("skipped") for x in rows["recurrence"]] == ["out of memory"] + [None] * 7
     line = next(line for line in text.splitlines() if line.startswith("| adding") and "forward" in line)
@@ -151,17 +144,17 @@ def test_a_stopped_benchmark_keeps_what_it_had(tiny, tmp_path, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(bench_gpu.PARTS, "layers", stop)
+    monkeypatch.setitem(parts.PARTS, "layers", stop)
     with pytest.raises(KeyboardInterrupt):
-        bench_gpu.measure(CPU, tmp_path)
+        parts.measure(CPU, tmp_path)
     text = (tmp_path / "cpu.md").read_text()
     assert "## Recurrence" in text and "- layers: stopped before it." in text
 
 
 def test_nothing_is_begun_when_the_time_is_over(tiny):
-    row = bench_gpu_kernels.attempt({"what": "x"}, lambda: {"ms": 1.0}, until=0.0)
+    row = kernels.attempt({"what": "x"}, lambda: {"ms": 1.0}, until=0.0)
     assert row == {"what": "x", "skipped": "not begun: the time of this part was over"}
-    assert bench_gpu_kernels.attempt({}, lambda: 1 / 0) == {"skipped": "ZeroDivisionError: division by zero"}
+    assert kernels.attempt({}, lambda: 1 / 0) == {"skipped": "ZeroDivisionError: division by zero"}
 
 
 # What is computed from times
@@ -170,29 +163,29 @@ def test_nothing_is_begun_when_the_time_is_over(tiny):
 def test_bytes_that_a_pass_moves():
     T, B, N = 5, 2, 3
     element, small = T * B * N, (B * N + N) * 4
-    assert bench_gpu_kernels.bytes_moved("forward", T, B, N, torch.float32) == 8 * element + small
-    assert bench_gpu_kernels.bytes_moved("backward", T, B, N, torch.float32) == 12 * element + 2 * small
-    assert bench_gpu_kernels.bytes_moved("forward", T, B, N, torch.bfloat16) == 6 * element + small
-    assert bench_gpu_kernels.bytes_moved("backward", T, B, N, torch.bfloat16) == 10 * element + 2 * small
+    assert kernels.bytes_moved("forward", T, B, N, torch.float32) == 8 * element + small
+    assert kernels.bytes_moved("backward", T, B, N, torch.float32) == 12 * element + 2 * small
+    assert kernels.bytes_moved("forward", T, B, N, torch.bfloat16) == 6 * element + small
+    assert kernels.bytes_moved("backward", T, B, N, torch.bfloat16) == 10 * element + 2 * small
 
 
 def test_the_fraction_of_a_copy_and_its_goal(monkeypatch):
-    assert bench_gpu_kernels.of_copy(moved=800, ms=2.0, copied=1000, copy_ms=1.0) == pytest.approx(0.4)
+    assert kernels.of_copy(moved=800, ms=2.0, copied=1000, copy_ms=1.0) == pytest.approx(0.4)
     times = iter([2.0, 1.5] * 2)
-    monkeypatch.setattr(bench_gpu_kernels, "device_ms", lambda *_, **__: next(times))
-    moved = bench_gpu_kernels.bytes_moved("forward", 4, 2, 8, torch.float32)
-    inside, outside = (bench_gpu_kernels.against_copy("forward", 4, 2, 8, torch.float32, CPU, l2)
+    monkeypatch.setattr(kernels, "device_ms", lambda *_, **__: next(times))
+    moved = kernels.bytes_moved("forward", 4, 2, 8, torch.float32)
+    inside, outside = (kernels.against_copy("forward", 4, 2, 8, torch.float32, CPU, l2)
                        for l2 in (moved, moved - 1))  # fmt: skip
     assert inside["of_copy"] == pytest.approx(0.75) and inside["goal"] is None and outside["goal"] == 0.8
 
 
 def test_the_backward_pass_is_the_one_of_autograd():
     torch.manual_seed(0)
-    dx = bench_gpu_kernels.one_pass("backward", 4, 2, 3, CPU, torch.bfloat16)()
+    dx = kernels.one_pass("backward", 4, 2, 3, CPU, torch.bfloat16)()
     assert dx.shape == (4, 2, 3) and dx.dtype == torch.bfloat16
     torch.manual_seed(0)
     x, u = torch.randn(4, 2, 3, dtype=torch.bfloat16, requires_grad=True), torch.rand(3)
-    h = bench_gpu_kernels.recurrence(x, u)
+    h = kernels.recurrence(x, u)
     assert torch.equal(torch.autograd.grad(h, x, torch.randn_like(h.detach()))[0], dx)
 
 
@@ -210,27 +203,27 @@ def test_a_gpu_time_is_the_median_between_events(monkeypatch):
             return next(spans)
 
     empty = torch.empty
-    monkeypatch.setattr(bench_gpu_kernels, "ROUNDS", 3)
-    monkeypatch.setattr(bench_gpu_kernels.torch, "empty", lambda size, dtype, device: empty(min(size, 9), dtype=dtype))
+    monkeypatch.setattr(kernels, "ROUNDS", 3)
+    monkeypatch.setattr(kernels.torch, "empty", lambda size, dtype, device: empty(min(size, 9), dtype=dtype))
     monkeypatch.setattr(torch.cuda, "Event", Event)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: called.append("synchronize"))
-    ms = bench_gpu_kernels.device_ms(lambda: called.append("call"), torch.device("cuda", 0))
+    ms = kernels.device_ms(lambda: called.append("call"), torch.device("cuda", 0))
     assert ms == 2.0
-    assert called == ["call"] * bench_gpu_kernels.WARM_UP + ["record", "call", "record"] * 3 + ["synchronize"]
+    assert called == ["call"] * kernels.WARM_UP + ["record", "call", "record"] * 3 + ["synchronize"]
 
 
 def test_lstm_against_indrnn():
     def row(what, setting, T, ms):
         return {"what": what, "setting": setting, "precision": "fp32", "T": T} | ms
 
-    first, lstm = bench_gpu_layers.FIRST, bench_gpu_layers.LSTM
-    wide, adding = bench_gpu_layers.WIDE, bench_gpu_layers.ADDING
+    first, lstm = layers.FIRST, layers.LSTM
+    wide, adding = layers.WIDE, layers.ADDING
     rows = [row(first, adding, 1024, {"ms": 2.0}), row(lstm, adding, 1024, {"ms": 42.0})]
     rows += [
         row(first, wide, 512, {"ms": 2.0}),
         row(lstm, wide, 512, {"skipped": "out of memory"}),
     ]
-    (found,) = bench_gpu_layers.ratios(rows)
+    (found,) = layers.ratios(rows)
     assert (found["ratio"], found["paper"], found["goal"]) == (21.0, 12.9, 20.0)
 
 
@@ -241,8 +234,8 @@ def test_every_launch_setting_is_tried_and_the_old_one_comes_back(monkeypatch):
         seen.append((T, columns, what, *triton.LAUNCH.values()))
         return {"ms": 1.0}
 
-    monkeypatch.setattr(bench_gpu_constants, "timed", timed)
-    rows = bench_gpu_constants.launches(CPU)
+    monkeypatch.setattr(constants, "timed", timed)
+    rows = constants.launches(CPU)
     assert len(set(seen)) == len(rows) == 5 * 2 * 27 and triton.LAUNCH == before
     assert {tuple(x[key] for key in before) for x in rows} == {row[3:] for row in seen}
 
@@ -254,7 +247,7 @@ def test_the_best_launch_of_each_shape_and_of_all():
     rows = [row(5, 32, 2.0), row(5, 64, 1.0), row(5, 128, 1.1), row(9, 32, 1.0), row(9, 64, 4.0), row(9, 128, 1.1)]
     rows += [row(9, 256, None) | {"skipped": "out of memory"}]
     del rows[-1]["ms"]
-    first, second, of_all = bench_gpu_constants.best_launches(rows, {"BLOCK": 32, "num_warps": 1, "AHEAD": 8})
+    first, second, of_all = constants.best_launches(rows, {"BLOCK": 32, "num_warps": 1, "AHEAD": 8})
     assert (first["now_ms"], first["ms"], first["BLOCK"]) == (2.0, 1.0, 64)
     assert (second["now_ms"], second["ms"], second["BLOCK"]) == (1.0, 1.0, 32)
     assert of_all["BLOCK"] == 128 and of_all["ms"] == pytest.approx(1.1) and of_all["now_ms"] == pytest.approx(2**0.5)
@@ -262,7 +255,7 @@ def test_the_best_launch_of_each_shape_and_of_all():
 
 def test_an_update_against_its_parts():
     rows = [{"what": "a", "precision": "fp32", "ms": 6.0}, {"what": "a", "precision": "tf32", "skipped": "no"}]
-    with_sum, without = bench_gpu_step.against_parts(rows, [{"what": "a", "precision": "fp32", "sum_ms": 4.0}])
+    with_sum, without = update.against_parts(rows, [{"what": "a", "precision": "fp32", "sum_ms": 4.0}])
     assert (with_sum["ratio"], without["ratio"], without["sum_ms"]) == (1.5, None, None)
 
 
@@ -274,10 +267,10 @@ def test_an_update_is_timed_in_the_precision_that_its_row_names(tiny, monkeypatc
         seen.append(torch.get_float32_matmul_precision())
         return 1.0
 
-    monkeypatch.setattr(bench_gpu_step, "device_ms", device_ms)
-    monkeypatch.setattr(bench_gpu_step, "MODES", ("eager",))
-    monkeypatch.setattr(bench_gpu_step, "PRECISIONS", {name: ("PTB characters",) for name in ("fp32", "tf32", "bf16")})
-    rows = bench_gpu_step.updates(CPU)
+    monkeypatch.setattr(update, "device_ms", device_ms)
+    monkeypatch.setattr(update, "MODES", ("eager",))
+    monkeypatch.setattr(update, "PRECISIONS", {name: ("PTB characters",) for name in ("fp32", "tf32", "bf16")})
+    rows = update.updates(CPU)
     assert [row["precision"] for row in rows] == ["fp32", "tf32", "bf16"] and all(row["ms"] == 1.0 for row in rows)
     assert seen == ["highest", "high", "highest"] and torch.get_float32_matmul_precision() == "highest"
 
@@ -285,7 +278,7 @@ def test_an_update_is_timed_in_the_precision_that_its_row_names(tiny, monkeypatc
 def test_products_are_in_tf32_only_where_asked_for():
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     for precision, expected in (("tf32", ("high", True)), ("fp32", ("highest", False)), ("bf16", ("highest", False))):
-        with bench_gpu_kernels.matmuls(precision):
+        with kernels.matmuls(precision):
             assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == expected
     assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == before
 
@@ -294,10 +287,10 @@ def test_products_are_in_tf32_only_where_asked_for():
 
 
 def test_the_loop_computes_the_layer_and_compiles_in_one_graph():
-    layer, x = bench_gpu_layers.cells(3, 4)[bench_gpu_layers.FIRST], torch.randn(3, 2, 3)
-    h = bench_gpu_layers.loop(x, layer.weight_ih, layer.bias, layer.u, torch.zeros(2, 4))
+    layer, x = layers.cells(3, 4)[layers.FIRST], torch.randn(3, 2, 3)
+    h = layers.loop(x, layer.weight_ih, layer.bias, layer.u, torch.zeros(2, 4))
     torch.testing.assert_close(h, layer(x)[0])
-    found = bench_gpu_layers.compiled_loop(2, 2, 4, CPU, backend="aot_eager")
+    found = layers.compiled_loop(2, 2, 4, CPU, backend="aot_eager")
     assert found["ms"] > 0 and found["first_seconds"] > 0
 
 
@@ -316,7 +309,7 @@ def test_a_loop_that_does_not_compile_says_so(monkeypatch, outcome, words):
 
     monkeypatch.setattr(subprocess, "run", run)
     with pytest.raises(UserError, match=words):
-        bench_gpu_layers.in_process(3, 2, 4, CPU, until=0.0)
+        layers.in_process(3, 2, 4, CPU, until=0.0)
 
 
 # The command
@@ -327,7 +320,7 @@ def test_a_loop_that_does_not_compile_says_so(monkeypatch, outcome, words):
     [("NVIDIA H100 80GB HBM3", "nvidia_h100_80gb_hbm3"), (" Tesla P100-PCIE-16GB ", "tesla_p100_pcie_16gb")],
 )
 def test_a_device_as_the_name_of_a_file(name, expected):
-    assert bench_gpu.slug(name) == expected
+    assert parts.slug(name) == expected
 
 
 def test_without_a_gpu_it_is_one_sentence_and_nothing_is_measured(script, tmp_path, monkeypatch, capsys):
@@ -346,7 +339,7 @@ def test_the_gpu_is_measured_where_there_is_one(script, tmp_path, monkeypatch, c
     monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     monkeypatch.setattr(script, "on_cpu", lambda rounds, out: "cpu")
-    monkeypatch.setattr(bench_gpu, "measure", lambda device, out, only: "gpu" if device.type == "cuda" else "wrong")
+    monkeypatch.setattr(parts, "measure", lambda device, out, only: "gpu" if device.type == "cuda" else "wrong")
     monkeypatch.setattr(sys, "argv", ["bench.py", "--out", str(tmp_path)])
     assert script.main() == 0 and capsys.readouterr().out == f"{expected}\n"
 

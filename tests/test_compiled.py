@@ -9,15 +9,15 @@ from test_run import DIGITS, SMALL, folder, rows_of
 from torch._dynamo.backends.common import aot_autograd
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from indrnn import compiled
-from indrnn.compiled import compile_, how
-from indrnn.dense import DenseIndRNN
 from indrnn.errors import OutOfMemory, UserError
-from indrnn.language_network import LanguageNetwork
+from indrnn.layers.norm_dropout import recompute_batch_norm
 from indrnn.networks import PlainIndRNN, ResidualIndRNN, lstm
-from indrnn.norm_dropout import recompute_batch_norm
-from indrnn.run import build, train
+from indrnn.networks.dense import DenseIndRNN
+from indrnn.networks.language import LanguageNetwork
 from indrnn.tasks import Task
+from indrnn.training import compiled
+from indrnn.training.compiled import compile_, how
+from indrnn.training.run import build, train
 
 # Torch warns of itself while it compiles, and a warning that is an error would be a failed compilation.
 pytestmark = pytest.mark.filterwarnings("default")
@@ -117,7 +117,9 @@ def epochs(task, data, updates):
 
 def of_text(config, tmp_path, monkeypatch, *more):
     """Eager task, compiled task and data of a run whose ``compile_`` needs no compiler."""
-    monkeypatch.setattr("indrnn.run.compile_", functools.partial(compile_, backend="aot_eager", fullgraph=True))
+    monkeypatch.setattr(
+        "indrnn.training.run.compile_", functools.partial(compile_, backend="aot_eager", fullgraph=True)
+    )
     words = overrides("ptb_char", "indrnn", f"data.source={own_text(tmp_path / 'text')}", "recipe.dropout=0.3", *more)
     eager, (data, fast) = build(config(*words))[1], build(config(*words, "machine.compile=reduce-overhead"))
     data.setup()
@@ -180,7 +182,7 @@ def test_where_compiling_fails_training_goes_on_with_the_same_numbers(config, mo
         compile_(network, *words, **more, backend=backend)
         networks.append((network, how(network)))
 
-    monkeypatch.setattr("indrnn.run.compile_", compiling)
+    monkeypatch.setattr("indrnn.training.run.compile_", compiling)
     again = config(*DIGITS, "recipe.dropout=0.3", "trainer.max_updates=2", "machine.compile=default")
     done = train(again)
     assert done["metrics"] == expected["metrics"] and rows_of(again) == rows_of(cfg)
@@ -199,7 +201,7 @@ def test_memory_that_runs_out_while_compiling_is_no_failed_compilation(config, m
     def full(graph, inputs):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
-    monkeypatch.setattr("indrnn.run.compile_", functools.partial(compile_, backend=full))
+    monkeypatch.setattr("indrnn.training.run.compile_", functools.partial(compile_, backend=full))
     with pytest.raises(OutOfMemory, match="asked for 2 GiB"):
         train(config(*DIGITS, "machine.compile=default"))
 
@@ -236,7 +238,9 @@ def test_bf16_trains_and_clips_as_float32_does(config, monkeypatch, clip_by, com
         ends(task, *arguments)
 
     monkeypatch.setattr(Task, "on_train_batch_end", measured)
-    monkeypatch.setattr("indrnn.run.compile_", functools.partial(compile_, backend="aot_eager", fullgraph=True))
+    monkeypatch.setattr(
+        "indrnn.training.run.compile_", functools.partial(compile_, backend="aot_eager", fullgraph=True)
+    )
     words = ("trainer.precision=bf16-mixed", f"trainer.clip_by={clip_by}", "trainer.clip=1e-3")
     done = train(config(*DIGITS, *words, *["machine.compile=default"] * compiled))
     assert done["status"] == "finished"

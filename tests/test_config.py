@@ -112,7 +112,7 @@ def test_a_convolution_is_one_word_and_another_run(config):
     ],
 )
 def test_values_that_make_no_sense_are_refused(config, override, words):
-    from indrnn.run import train
+    from indrnn.training.run import train
 
     with pytest.raises(Exception, match=words) as caught:
         train(config("experiment=quick/adding", override))

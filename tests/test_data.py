@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
+from indrnn.adding_numbers import chance, fixed, numbers
 from indrnn.data import TEST, TRAIN, VAL, mnist, noise_seed, shuffled
 from indrnn.data.adding import Adding
-from indrnn.data.adding_numbers import chance, fixed, numbers
 from indrnn.data.mnist import PixelMNIST
 from indrnn.errors import NoData, UserError
 

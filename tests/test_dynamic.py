@@ -11,12 +11,13 @@ from test_run import folder, rows_of
 from torch import nn
 from torch.nn import functional as F
 
-from indrnn import plan, record
+from indrnn import record
 from indrnn.data import TEST, VAL
 from indrnn.data.text import PADDING
-from indrnn.dynamic import Dynamic
 from indrnn.errors import UserError
-from indrnn.run import train
+from indrnn.tables import plan
+from indrnn.tasks.dynamic import Dynamic
+from indrnn.training.run import train
 
 USUAL = {"learning_rate": 1e-3, "decay": 0.02, "epsilon": 1e-5, "segment": 7}
 
@@ -209,7 +210,7 @@ def test_a_run_tests_dynamically_beside_statically(config, tmp_path, model, expe
 def test_rms_is_p19s():
     cfg = plan.build(["experiment=ptb_word", "model=dense_indrnn", "+dynamic@task.dynamic=rms"])
     assert cfg.task.dynamic == {
-        "_target_": "indrnn.dynamic.Dynamic",
+        "_target_": "indrnn.tasks.dynamic.Dynamic",
         "learning_rate": 2.4e-6,
         "decay": 0.016,
         "epsilon": 2e-5,

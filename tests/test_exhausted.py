@@ -11,9 +11,9 @@ from test_run import SMALL, folder
 from indrnn import record
 from indrnn.data.adding import Adding
 from indrnn.errors import OutOfMemory
-from indrnn.exhausted import asked_gib, out_of_memory, size
-from indrnn.run import train
+from indrnn.out_of_memory import asked_gib, out_of_memory, size
 from indrnn.tasks import Task
+from indrnn.training.run import train
 
 CUDA = "CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 15.89 GiB."
 CPU = (
@@ -64,7 +64,7 @@ def test_wherever_memory_runs_out_the_record_says_what_was_asked_and_the_next_st
     freed = []
     with monkeypatch.context() as patch:
         patch.setattr(Task, where, full)
-        patch.setattr("indrnn.run.free", lambda: freed.append(1))
+        patch.setattr("indrnn.training.run.free", lambda: freed.append(1))
         sentence = r"^Out of memory at update \d+ \(asked for 20 GiB\): machine.save_memory=true, .* tries again\.$"
         with pytest.raises(OutOfMemory, match=sentence):
             train(cfg)

@@ -8,16 +8,17 @@ import pytest
 from made_up import make, record_of
 from matplotlib.text import Text
 
-from indrnn import figures, record, tables
+from indrnn import record
+from indrnn.adding_numbers import chance
 from indrnn.data import TEST, VAL
-from indrnn.data.adding_numbers import chance
+from indrnn.tables import figures, judged
 
 
 @pytest.mark.parametrize("profile", ["quick", "paper"])
 def test_figure_is_drawn_with_and_without_curves(tmp_path, profile):
     sizes = []
     for _ in range(2):
-        figures.curves(tables.report("figure2_adding", profile, tmp_path), tmp_path, tmp_path / "figure.png")
+        figures.curves(judged.report("figure2_adding", profile, tmp_path), tmp_path, tmp_path / "figure.png")
         picture = (tmp_path / "figure.png").read_bytes()
         assert picture.startswith(b"\x89PNG")
         sizes.append(len(picture))
@@ -35,7 +36,7 @@ def test_axis_figure_is_drawn_in_every_state(tmp_path, name):
         if state == 2:
             record.write(tmp_path / "runs" / runs[0].signature, record_of(runs[0], status="diverged"), [])
             shutil.rmtree(tmp_path / "runs" / runs[-1].signature)
-        figures.draw(tables.report(name, "quick", tmp_path / "runs"), tmp_path / "runs", tmp_path / "figure.png")
+        figures.draw(judged.report(name, "quick", tmp_path / "runs"), tmp_path / "runs", tmp_path / "figure.png")
         pictures.append((tmp_path / "figure.png").read_bytes())
     assert pictures[0].startswith(b"\x89PNG") and len(set(pictures)) == 3
 
@@ -45,7 +46,7 @@ def test_axis_figure_draws_the_true_number_of_layers(tmp_path, monkeypatch):
     monkeypatch.setattr(figures.Figure, "savefig", lambda figure, *_, **__: drawn.append(figure.axes[0]))
     runs = make(tmp_path, "depth_pmnist", "quick", lambda run: 10.0 * run.config["model"]["num_layers"] ** 0.5)
     record.write(tmp_path / runs[0].signature, record_of(runs[0], status="diverged"), [])
-    figures.over_axis(tables.report("depth_pmnist", "quick", tmp_path), tmp_path / "figure.png")
+    figures.over_axis(judged.report("depth_pmnist", "quick", tmp_path), tmp_path / "figure.png")
     lines = {line.get_label(): line for line in drawn[0].lines}
     assert list(lines["res-IndRNN"].get_xdata()) == [3, 5, 9, 13, 21]
     assert list(lines["IndRNN"].get_ydata()) == pytest.approx([10 * n**0.5 for n in (1, 2, 4, 8, 12, 21)])
@@ -79,7 +80,7 @@ def test_words_lie_neither_in_a_panel_nor_on_each_other(tmp_path, monkeypatch, n
     for run in make(tmp_path, name, profile, lambda run: 0.2 if STATES[state](run) == "finished" else None):
         if (status := STATES[state](run)) not in (None, "finished"):
             record.write(tmp_path / run.signature, record_of(run, status=status), [{"update": 50, "val/mse": 0.24}])
-    figures.draw(tables.report(name, profile, tmp_path), tmp_path, tmp_path / "figure.png")
+    figures.draw(judged.report(name, profile, tmp_path), tmp_path, tmp_path / "figure.png")
     (figure,) = drawn
     figure.draw_without_rendering()
     texts = [child for axes in figure.axes for child in axes.get_children() if isinstance(child, Text)]
@@ -98,7 +99,7 @@ def test_panels_name_their_missing_rows_and_mark_chance_of_their_own_validation_
     runs = make(tmp_path, "figure2_adding", "fast", lambda run: 0.2 if run.row == "IndRNN" else None)
     last = next(run for run in runs if run.column == "T = 5000" and run.row == "IndRNN")
     record.write(tmp_path / last.signature, record_of(last, status="diverged"), [])
-    figures.curves(tables.report("figure2_adding", "fast", tmp_path), tmp_path, tmp_path / "figure.png")
+    figures.curves(judged.report("figure2_adding", "fast", tmp_path), tmp_path, tmp_path / "figure.png")
     first, *_, longest = drawn[0].axes
     assert first.get_title("left") == "T = 100"
     assert first.get_title("right") == "RNN-tanh, LSTM, IRNN: incomplete 0/3"
@@ -113,7 +114,7 @@ def test_panels_name_their_missing_rows_and_mark_chance_of_their_own_validation_
 def test_an_axis_marks_chance_of_the_test_set(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(figures.Figure, "savefig", lambda figure, *_, **__: drawn.append(figure.axes[0]))
-    figures.draw(tables.report("sensitivity_adding", "quick", tmp_path), tmp_path, tmp_path / "figure.png")
+    figures.draw(judged.report("sensitivity_adding", "quick", tmp_path), tmp_path, tmp_path / "figure.png")
     heights = {line.get_ydata()[0] for line in drawn[0].lines if len(line.get_ydata())}
     assert {chance(TEST, 100, 1000), 0.01} <= heights
 

@@ -8,8 +8,8 @@ from torch.nn import functional as F
 
 from indrnn.errors import UserError
 from indrnn.layers import IndRNNLayer, IndRNNUnit
+from indrnn.layers.norm_dropout import FrameBatchNorm, recompute_batch_norm
 from indrnn.networks import PlainIndRNN
-from indrnn.norm_dropout import FrameBatchNorm, recompute_batch_norm
 
 T, B, N = 7, 4, 3
 

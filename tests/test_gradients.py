@@ -5,9 +5,9 @@ import json
 import pytest
 import torch
 
-from indrnn import gradients, gradients_report, layerwise
-from indrnn.baselines import irnn, lstm
-from indrnn.gradients import Trained
+from indrnn.layers.baselines import irnn, lstm
+from indrnn.studies import gradients, gradients_report, layer_by_layer
+from indrnn.studies.gradients import Trained
 
 
 def made_up(losses: list[float], norms: list[float]) -> Trained:
@@ -46,7 +46,7 @@ def test_a_contrast_needs_one_to_hold_and_the_other_not(ours, theirs, verdict):
 @pytest.mark.parametrize("kind", [lstm, irnn])
 def test_layer_by_layer_it_is_the_same_function_of_the_same_parameters(kind):
     cell, x = kind(3, 4, 3), torch.randn(5, 2, 3)
-    stacked = layerwise.Stacked(cell)
+    stacked = layer_by_layer.Stacked(cell)
     assert {id(p) for p in stacked.parameters()} == {id(p) for p in cell.parameters()}
     h, state = stacked(x)
     expected, last = cell(x)

@@ -13,12 +13,13 @@ from test_config import MODELS
 from test_run import Killed, folder, kill_at, rows_of
 from torch import nn
 
-from indrnn import plan, record
+from indrnn import record
 from indrnn.data import TEST, TRAIN, VAL
 from indrnn.errors import UserError
 from indrnn.layers import IndRNNLayer, IndRNNUnit
-from indrnn.norm_dropout import FrameBatchNorm, recompute_batch_norm
-from indrnn.run import build, train
+from indrnn.layers.norm_dropout import FrameBatchNorm, recompute_batch_norm
+from indrnn.tables import plan
+from indrnn.training.run import build, train
 
 EXPERIMENTS = ["ptb_char", "ptb_word"]
 T, B, V = 9, 4, 8

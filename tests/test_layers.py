@@ -6,8 +6,8 @@ from torch.nn import functional as F
 
 from indrnn.errors import UserError
 from indrnn.layers import IndRNNLayer, IndRNNUnit, bound_of
+from indrnn.layers.norm_dropout import SharedMaskDropout, recompute_batch_norm
 from indrnn.networks import PlainIndRNN
-from indrnn.norm_dropout import SharedMaskDropout, recompute_batch_norm
 
 T, B, M, N = 7, 3, 4, 5
 

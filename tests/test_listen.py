@@ -10,9 +10,10 @@ import time
 import pytest
 import wandb
 
-from indrnn import listen, record
-from indrnn.run import train
+from indrnn import record
 from indrnn.tasks import Task
+from indrnn.training import wandb_listener
+from indrnn.training.run import train
 
 SMALL = ("experiment=quick/adding", "data.seq_len=10", "model.hidden_size=8", "data.val_examples=20")
 TWO = (*SMALL, "data.test_examples=20", "trainer.max_updates=2", "trainer.val_every=1")
@@ -59,7 +60,7 @@ def test_a_run_goes_on_without_an_answer(config, monkeypatch, caplog):
 
 
 def test_runs_go_on_where_wandb_is_not_installed_which_is_said_once(config, tmp_path, monkeypatch, caplog):
-    listen.say_missing.cache_clear()
+    wandb_listener.say_missing.cache_clear()
     for name in [name for name in sys.modules if name.partition(".")[0] == "wandb"]:
         monkeypatch.setitem(sys.modules, name, None)
     for seed in (0, 1):
@@ -91,7 +92,7 @@ def test_a_run_outlives_wandbs_own_process(config, tmp_path, monkeypatch, caplog
 
 def test_csv_means_no_listener(config):
     cfg = config(*TWO, "logger=csv")
-    assert listen.listener(cfg.logger, "x", {}) is None
+    assert wandb_listener.listener(cfg.logger, "x", {}) is None
 
 
 def test_the_listener_is_no_part_of_the_run(config):

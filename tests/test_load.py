@@ -8,10 +8,11 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from indrnn import plan, publish, record
+from indrnn import publish, record
 from indrnn.data import TEST
 from indrnn.errors import UserError
 from indrnn.load import load_network
+from indrnn.tables import plan
 
 RUNS = record.ROOT / "results" / "runs"
 PUBLISHED = sorted(path.parent for path in RUNS.glob("*/weights.pt"))

@@ -5,8 +5,9 @@ import sys
 import pytest
 import torch
 
-from indrnn import memory, plan
+from indrnn.bench.cpu import memory
 from indrnn.errors import UserError
+from indrnn.tables import plan
 
 T, B, N, V = 6, 4, 8, 5
 TINY = ("experiment=ptb_char", "recipe.hidden_size=8", "data.output_size=5", f"data.seq_len={T}")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from indrnn.errors import UserError
-from indrnn.memory_length import memory_length, weight_range
+from indrnn.studies.memory_length import memory_length, weight_range
 
 
 @pytest.mark.parametrize("eps", [0.5, 0.01, 1e-6])

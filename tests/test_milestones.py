@@ -5,8 +5,9 @@ import json
 import pytest
 from made_up import record_of
 
-from indrnn import milestones, plan, publish, record, schema
+from indrnn import publish, record
 from indrnn.errors import UserError
+from indrnn.tables import milestones, plan, schema
 
 
 def write(folder, number: int, status: str, curve, updates: int, **changes) -> str:

@@ -5,10 +5,10 @@ import torch
 from torch import nn
 
 from indrnn import networks
-from indrnn.dense import DenseIndRNN
 from indrnn.errors import UserError
 from indrnn.layers import IndRNNUnit
 from indrnn.networks import PlainIndRNN, ResidualIndRNN
+from indrnn.networks.dense import DenseIndRNN
 
 T, B, M, K, N = 9, 2, 3, 4, 16
 

@@ -12,13 +12,15 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
-from indrnn import plan, record, run, schema
+from indrnn import record
 from indrnn.data.adding import Adding
 from indrnn.data.ntu import stand_in_store
 from indrnn.errors import UserError
-from indrnn.neurons import activations, integrator, over_time, report, trained, weights
-from indrnn.neurons.integrator import KINDS, Cut, Neuron
-from indrnn.neurons.trained import Trained
+from indrnn.studies.neurons import activations, integrator, over_time, report, trained, weights
+from indrnn.studies.neurons.integrator import KINDS, Cut, Neuron
+from indrnn.studies.neurons.trained import Trained
+from indrnn.tables import plan, schema
+from indrnn.training import run
 
 T = 12
 

@@ -9,8 +9,8 @@ from torch.library import opcheck
 from torch.nn import functional as F
 
 from indrnn.layers import IndRNNLayer, IndRNNUnit
+from indrnn.layers.norm_dropout import recompute_batch_norm
 from indrnn.networks import PlainIndRNN
-from indrnn.norm_dropout import recompute_batch_norm
 from indrnn.recurrence import cpu_normed, normed, recurrence
 
 TOLERANCE = {torch.float64: {"rtol": 1e-10, "atol": 1e-10}, torch.float32: {"rtol": 1e-4, "atol": 1e-4}}

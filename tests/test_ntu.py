@@ -21,7 +21,7 @@ from indrnn.data.ntu.geometry import joint_line_distances
 from indrnn.data.ntu.names import CS_TRAINING
 from indrnn.data.ntu.recordings import Skeletons
 from indrnn.errors import NoData, UserError
-from indrnn.run import train
+from indrnn.training.run import train
 
 NAMES = made.names(performers=range(1, 8), actions=range(1, 5))  # 84, of 4 performers in training, 3 in the test
 LENGTHS = [1 + 7 * i % 61 for i in range(len(NAMES))]  # frames, 1 to 61
@@ -294,7 +294,7 @@ SMALL += ("trainer.max_updates=6", "trainer.val_every=2", "data.output_size=4")
 
 def test_without_its_data_a_run_says_how_to_get_them(config, tmp_path, monkeypatch):
     monkeypatch.setenv("INDRNN_DATA", str(tmp_path))
-    monkeypatch.setattr("indrnn.run.fit", None)
+    monkeypatch.setattr("indrnn.training.run.fit", None)
     cfg = config("experiment=ntu_cs", *SMALL)
     with pytest.raises(
         NoData, match="ask the ROSE Lab of .* then run `make data NTU=<folder or zip of the .skeleton fi"

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from indrnn import baselines
+from indrnn.layers import baselines
 from indrnn.networks import Baseline, PlainIndRNN
-from indrnn.neurons import over_time
+from indrnn.studies.neurons import over_time
 
 
 def classifier(model: str):

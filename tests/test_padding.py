@@ -8,12 +8,12 @@ from test_networks import ALL, K, M, T
 from torch.nn import functional as F
 
 from indrnn import networks
-from indrnn.dense import DenseIndRNN
 from indrnn.errors import UserError
 from indrnn.layers import IndRNNLayer, IndRNNUnit
+from indrnn.layers.norm_dropout import recompute_batch_norm
+from indrnn.layers.padding import reverse, valid_steps
 from indrnn.networks import PlainIndRNN, ResidualIndRNN
-from indrnn.norm_dropout import recompute_batch_norm
-from indrnn.padding import reverse, valid_steps
+from indrnn.networks.dense import DenseIndRNN
 
 LENGTHS = [4, T, 1, 0]
 NAMES = {"plain": "after", "plain before": "before", "residual": "after", "dense": "after", "dense before": "before"}

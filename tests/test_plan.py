@@ -13,8 +13,9 @@ from hydra.errors import CompactHydraException
 from made_up import record_of
 
 from hydra_plugins.indrnn_plan import PlanSweeper, Watch
-from indrnn import plan, record, schema
+from indrnn import record
 from indrnn.errors import UserError
+from indrnn.tables import plan, schema
 
 
 @pytest.mark.parametrize("name", schema.table_names())

@@ -17,7 +17,8 @@ from hypothesis.configuration import set_hypothesis_home_dir
 from made_up import record_of
 from omegaconf import OmegaConf
 
-from indrnn import cuts, layout, plan, record, render, schema, tables
+from indrnn import record
+from indrnn.tables import judged, plan, profile_differences, render, schema, table_text
 
 set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "hypothesis")  # its caches; nothing that tests depend on
 settings.register_profile("here", deadline=None, derandomize=True, database=None, suppress_health_check=HealthCheck)
@@ -188,7 +189,7 @@ def measure_too(entry: dict | None, run: plan.Run) -> None:
 def planned(name: str, profile: str):
     table = schema.load_table(name)
     cells = plan.plan(table, profile)
-    return cells, cuts.cuts(table, profile, cells)
+    return cells, profile_differences.cuts(table, profile, cells)
 
 
 @pytest.mark.parametrize("name", schema.table_names())
@@ -206,9 +207,9 @@ def test_a_table_of_any_mix_is_whole_and_hides_nothing(name, profile, data):
             measure_too(results[run.signature], run)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan, "plan", lambda *arguments, **choice: cells)
-        patch.setattr(cuts, "cuts", lambda *arguments: differences)
-        patch.setattr(tables, "records", lambda runs, folder: results)
-        report = tables.report(name, profile, record.ROOT)
+        patch.setattr(profile_differences, "cuts", lambda *arguments: differences)
+        patch.setattr(judged, "records", lambda runs, folder: results)
+        report = judged.report(name, profile, record.ROOT)
     whole(report)
     for column in report.columns.values():
         for result in column.values():
@@ -217,7 +218,7 @@ def test_a_table_of_any_mix_is_whole_and_hides_nothing(name, profile, data):
         assert found.verdict in ("holds", "does not hold", "undecided") and found.evidence and "{" not in text
 
 
-def whole(report: tables.Report) -> None:
+def whole(report: judged.Report) -> None:
     """Nothing blank, nothing that is not a number, and a terminal shows it."""
     terminal, page = render.markdown(report, None), render.markdown(report, "../runs")
     texts = (terminal, page, render.csv(report), render.tex(report))
@@ -228,7 +229,7 @@ def whole(report: tables.Report) -> None:
     assert all(field.strip() for row in rows for field in re.split(r"(?<!\\)\|", row)[1:-1])
 
 
-def judged_by_its_runs(result: tables.Result, report: tables.Report) -> None:
+def judged_by_its_runs(result: judged.Result, report: judged.Report) -> None:
     """The words of a cell follow from the outcomes of its runs; a mean has one value per planned run or says less."""
     statuses = [entry["status"] if entry else "to do" for entry in result.records]
     found = [
@@ -237,7 +238,7 @@ def judged_by_its_runs(result: tables.Result, report: tables.Report) -> None:
         if entry["status"] == "finished"
     ]
     failed = statuses.count("diverged") + found.count(None)
-    shown = layout.cells(result, report.table.number)[3]
+    shown = table_text.cells(result, report.table.number)[3]
     done = len(found) - found.count(None)
     choosing = len({run.candidate for run in result.runs}) > 1  # not all runs of all candidates are final
     if not result.runs:

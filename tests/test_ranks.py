@@ -14,7 +14,7 @@ from test_run import DIGITS, SMALL
 from indrnn import record
 from indrnn.data import noise_seed
 from indrnn.errors import UserError
-from indrnn.run import train
+from indrnn.training.run import train
 
 TWO = "machine.devices=2"
 TOLERANCE = dict(atol=1e-5, rtol=1e-5)

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from test_text import CALM
 from torch import nn
 
-from indrnn import schema
 from indrnn.data.ntu.geometry import DISTANCES, LIMBS, LINES, joint_line_distances, rotated
-from indrnn.dense import DenseIndRNN
 from indrnn.errors import UserError
 from indrnn.networks import PlainIndRNN
-from indrnn.recognition import Recognition
-from indrnn.schedules import Plateau
+from indrnn.networks.dense import DenseIndRNN
+from indrnn.tables import schema
+from indrnn.tasks.recognition import Recognition
+from indrnn.tasks.schedules import Plateau
 
 # Joints that are tied together in Kinect's body, numbered from 1 as in the data set's description.
 BONES = {(1, 2), (2, 21), (3, 21), (4, 3), (5, 21), (6, 5), (7, 6), (8, 7), (9, 21), (10, 9), (11, 10), (12, 11)}

@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from indrnn import record
-from indrnn.callbacks import Checkpoint
 from indrnn.errors import NoData, UserError
-from indrnn.run import train
-from indrnn.sitting import only_one
 from indrnn.tasks import Task
+from indrnn.training.callbacks import Checkpoint
+from indrnn.training.run import train
+from indrnn.training.sitting import only_one
 
 ADDING = ("experiment=quick/adding", "data.seq_len=10", "data.batch_size=8", "trainer.max_updates=12")
 SMALL = (*ADDING, "trainer.val_every=5", "data.val_examples=20", "data.test_examples=20", "model.hidden_size=8")

@@ -3,7 +3,7 @@
 import pytest
 
 from indrnn.errors import UserError
-from indrnn.schedules import Constant, OneCycle, Plateau, Step
+from indrnn.tasks.schedules import Constant, OneCycle, Plateau, Step
 
 
 def test_step_drops_every_20000_updates():

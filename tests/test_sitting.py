@@ -7,9 +7,10 @@ import pytest
 import torch
 from test_run import SMALL, folder
 
-from indrnn import record, run, tensors
-from indrnn.run import train
+from indrnn import record
 from indrnn.tasks import Task
+from indrnn.training import run, tensors
+from indrnn.training.run import train
 
 LANGUAGE = (
     *("experiment=quick/ptb_char", "model.num_layers=2", "recipe.hidden_size=8", "data.batch_size=8"),

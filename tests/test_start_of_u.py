@@ -5,9 +5,10 @@ import math
 import pytest
 import torch
 
-from indrnn import layerwise, plan, start_of_u, start_of_u_report
 from indrnn.errors import UserError
-from indrnn.updates import Updates
+from indrnn.studies import layer_by_layer, start_of_u, start_of_u_report
+from indrnn.tables import plan
+from indrnn.training.updates import Updates
 
 KJV = ("data.source=kjv", "data.output_size=29", "recipe.hidden_size=12", "data.eval_columns=[128,128]")
 
@@ -58,7 +59,7 @@ def test_wide_layers_of_the_profile_fast_do_not_drown_in_their_states():
     updates = Updates(plan.build(words))
     updates.data.setup()
     rms = {}
-    for number, unit in enumerate(layerwise.layers(updates.task.network)):
+    for number, unit in enumerate(layer_by_layer.layers(updates.task.network)):
         unit.watch = lambda h, number=number: rms.update({number: h.float().square().mean().sqrt().item()})
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         for number in range(10):

@@ -5,9 +5,9 @@ import torch
 
 from indrnn.layers import IndRNNUnit
 from indrnn.networks import PlainIndRNN
-from indrnn.schedules import Constant
-from indrnn.states import OFF, Layer, Watched, is_off
 from indrnn.tasks import Regression
+from indrnn.tasks.off_states import OFF, Layer, Watched, is_off
+from indrnn.tasks.schedules import Constant
 
 T, B, N = 6, 3, 4
 

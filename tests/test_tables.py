@@ -6,10 +6,11 @@ import shutil
 import pytest
 from made_up import make, record_of
 
-from indrnn import layout, plan, publish, record, render, schema, tables
+from indrnn import publish, record
+from indrnn.adding_numbers import chance
 from indrnn.data import TEST
-from indrnn.data.adding_numbers import chance
 from indrnn.errors import UserError
+from indrnn.tables import judged, plan, render, schema, table_text
 
 
 def cell(report, row, column):
@@ -18,7 +19,7 @@ def cell(report, row, column):
 
 def test_quick_judges_claims_only_and_names_its_cuts(tmp_path):
     make(tmp_path, "table1_mnist", "quick", lambda run: (10.0 if "IndRNN" in run.row else 60.0) + run.seed)
-    report = tables.report("table1_mnist", "quick", tmp_path)
+    report = judged.report("table1_mnist", "quick", tmp_path)
     assert cell(report, "lstm", "smnist").verdict == "not judged at quick"
     assert cell(report, "lstm", "smnist").gap is None
     assert {found.verdict for _, found in report.claims} == {"holds"}
@@ -34,7 +35,7 @@ def test_quick_judges_claims_only_and_names_its_cuts(tmp_path):
 def test_paper_judges_numbers(tmp_path):
     values = {"IndRNN (6 layers)": 1.2, "IndRNN (12 layers)": 0.2, "LSTM": 2.5, "IRNN": 5.0, "GRU": 1.0}
     make(tmp_path, "table1_mnist", "paper", lambda run: values.get(run.row, 0.6), columns=["smnist"])
-    report = tables.report("table1_mnist", "paper", tmp_path)
+    report = judged.report("table1_mnist", "paper", tmp_path)
     verdicts = {row: x.verdict for row, x in report.columns["smnist"].items()}
     assert verdicts["indrnn_6"] == verdicts["irnn"] == "reproduced"
     assert (verdicts["indrnn_12"], verdicts["lstm"]) == ("better", "worse")
@@ -51,14 +52,14 @@ def test_validation_chooses_among_candidates(tmp_path):
         if run.row == "LSTM":
             entry = record_of(run, value=3.0 - run.candidate, validated=abs(run.candidate - 1) + 1.0)
             record.write(tmp_path / run.signature, entry, [])
-    report = tables.report("table1_mnist", "paper", tmp_path)
+    report = judged.report("table1_mnist", "paper", tmp_path)
     chosen = cell(report, "lstm", "smnist")
     taken = report.table.rows["lstm"].candidates[1][0]
     assert chosen.ours.values == (2.0,) * 3
     assert chosen.chosen == f"best of 3 on validation: {taken}"
     assert f"LSTM, MNIST: best of 3 on validation: {taken}." in render.markdown(report, None)
     shutil.rmtree(tmp_path / chosen.runs[0].signature)
-    report = tables.report("table1_mnist", "paper", tmp_path)
+    report = judged.report("table1_mnist", "paper", tmp_path)
     assert cell(report, "lstm", "smnist").verdict == "incomplete 8/9"
     assert not cell(report, "lstm", "smnist").ours.values
 
@@ -70,7 +71,7 @@ def test_a_row_may_read_another_metric_of_the_same_runs(tmp_path):
             entry = record_of(run, 56.0 + run.seed)
             entry["metrics"]["test/dynamic_ppl"] = 49.97 + run.seed
             record.write(tmp_path / run.signature, entry, [])
-    report = tables.report("table3_ptb_word", "paper", tmp_path)
+    report = judged.report("table3_ptb_word", "paper", tmp_path)
     static, dynamic = (cell(report, row, "test") for row in ("dense_indrnn", "dense_indrnn_dynamic"))
     assert static.runs[0].signature == dynamic.runs[0].signature
     assert (static.ours.mean, dynamic.ours.mean) == (57.0, pytest.approx(50.97))
@@ -83,19 +84,19 @@ def test_a_row_may_read_another_metric_of_the_same_runs(tmp_path):
 def test_where_data_are_missing_the_footer_says_how_to_get_them(tmp_path):
     for run in make(tmp_path, "table4_ntu", "paper", columns=["ntu_cs"]):
         record.write(tmp_path / run.signature, record_of(run, status="no_data"), [])
-    report = tables.report("table4_ntu", "paper", tmp_path)
+    report = judged.report("table4_ntu", "paper", tmp_path)
     assert cell(report, "indrnn_6", "ntu_cs").verdict == "no data 3/3"
     assert cell(report, "indrnn_6", "ntu_cv").verdict == "incomplete 0/3"
     text = " ".join(render.markdown(report, None).split())
     assert "- No data: NTU RGB+D may not be passed on. Ask the ROSE Lab" in text and "make data NTU=<folder" in text
     make(tmp_path, "table4_ntu", "paper", lambda run: 80.0, columns=["ntu_cs"])
-    assert "No data:" not in render.markdown(tables.report("table4_ntu", "paper", tmp_path), None)
+    assert "No data:" not in render.markdown(judged.report("table4_ntu", "paper", tmp_path), None)
 
 
 def test_where_higher_is_better_more_than_the_paper_is_better(tmp_path):
     values = {"IndRNN (4 layers)": 79.57, "IndRNN (6 layers)": 83.0, "dense-IndRNN": 83.0}
     make(tmp_path, "table4_ntu", "paper", lambda run: values.get(run.row, 80.0), columns=["ntu_cs"])
-    report = tables.report("table4_ntu", "paper", tmp_path)
+    report = judged.report("table4_ntu", "paper", tmp_path)
     found = {row: x.verdict for row, x in report.columns["ntu_cs"].items()}
     assert [found[row] for row in ("indrnn_4", "indrnn_6", "dense_indrnn")] == ["reproduced", "better", "worse"]
     assert cell(report, "dense_indrnn", "ntu_cs").gap == pytest.approx(-1.88)
@@ -109,13 +110,13 @@ def test_a_row_may_have_a_budget_of_its_own():
 
 def test_the_adding_problem_names_the_chance_level_of_every_test_set(tmp_path):
     """Of the 1,000 sequences at hand, not of the distribution; other tables have none."""
-    text = " ".join(render.markdown(tables.report("figure2_adding", "paper", tmp_path), None).split())
+    text = " ".join(render.markdown(judged.report("figure2_adding", "paper", tmp_path), None).split())
     levels = "; ".join(f"T = {T} {chance(TEST, T, 1000):#.3g}" for T in (100, 500, 1000, 5000))
     words = "Chance, the mse of the best constant answer on the test set of 1,000 sequences, 1/6 in expectation: "
     assert f"- {words}{levels}. -" in text
-    sensitivity = render.markdown(tables.report("sensitivity_adding", "quick", tmp_path), None)
+    sensitivity = render.markdown(judged.report("sensitivity_adding", "quick", tmp_path), None)
     assert f"{words}T = 100 0.170." in " ".join(sensitivity.split())
-    assert "Chance" not in render.markdown(tables.report("depth_pmnist", "quick", tmp_path), None)
+    assert "Chance" not in render.markdown(judged.report("depth_pmnist", "quick", tmp_path), None)
 
 
 def test_failures_stand_in_their_cells(tmp_path):
@@ -124,7 +125,7 @@ def test_failures_stand_in_their_cells(tmp_path):
     record.write(tmp_path / diverged.signature, record_of(diverged, status="diverged"), [])
     (tmp_path / damaged.signature / "run.json").write_text('{"signature": ')
     record.write(tmp_path / misplaced.signature, record_of(runs["RNN-tanh", "T = 100", 0]), [])
-    report = tables.report("figure2_adding", "quick", tmp_path)
+    report = judged.report("figure2_adding", "quick", tmp_path)
     verdicts = {row: x.verdict for row, x in report.columns["T100"].items()}
     assert verdicts == {
         "lstm": "failed 1/3",
@@ -132,7 +133,7 @@ def test_failures_stand_in_their_cells(tmp_path):
         "rnn_tanh": "incomplete 2/3",
         "indrnn": "not judged at quick",
     }
-    assert layout.cells(cell(report, "lstm", "T100"), ".2f")[3] == "-"
+    assert table_text.cells(cell(report, "lstm", "T100"), ".2f")[3] == "-"
     assert any(found.evidence == "the other one: failed 1/3" for _, found in report.claims)
 
 
@@ -141,7 +142,7 @@ def test_failures_stand_in_their_cells(tmp_path):
 def test_no_cell_is_blank(tmp_path, name, profile):
     """Without any record, too."""
     for _ in range(2):
-        report = tables.report(name, profile, tmp_path)
+        report = judged.report(name, profile, tmp_path)
         text = render.markdown(report, "runs")
         rows = [line for line in text.splitlines() if line.startswith("|")]
         assert all(field.strip() for row in rows for field in re.split(r"(?<!\\)\|", row)[1:-1])
@@ -168,14 +169,14 @@ def test_a_grid_shows_numbers_and_reasons_side_by_side(tmp_path):
     diverged, lost = runs["LSTM", "12 layers", 1], runs["IndRNN", "21 layers", 0]
     record.write(tmp_path / diverged.signature, record_of(diverged, status="diverged"), [])
     shutil.rmtree(tmp_path / lost.signature)
-    report = tables.report("depth_pmnist", "quick", tmp_path)
-    (numbers,) = layout.blocks(report, None)
+    report = judged.report("depth_pmnist", "quick", tmp_path)
+    (numbers,) = table_text.blocks(report, None)
     assert numbers.heads == ["depth", "LSTM", "res-IndRNN", "IndRNN"]
     found = {line[0]: line[1:] for line in numbers.rows}
     assert found["1 layer"] == ["51.00 ± 1.00 (3)", "the plain network", "51.00 ± 1.00 (3)"]
     assert found["12 layers"][0] == "failed 1/3"
     assert found["21 layers"] == ["51.00 ± 1.00 (3)", "51.00 ± 1.00 (3)", "incomplete 2/3"]
-    links = layout.blocks(report, "../runs")[1]
+    links = table_text.blocks(report, "../runs")[1]
     assert links.rows[0][2] == "-" and links.rows[5][3].startswith(f"{lost.signature[:4]} [")
     text = render.markdown(report, "../runs")
     assert "| paper" not in text and "![Beyond the papers](depth_pmnist.png)" in text
@@ -183,15 +184,15 @@ def test_a_grid_shows_numbers_and_reasons_side_by_side(tmp_path):
     assert r"12 layers & failed 1/3 & 51.00 $\pm$ 1.00 (3)" in render.tex(report)
     lines = list(csv.DictReader(io.StringIO(render.csv(report))))
     assert len(lines) == 18 and lines[1]["verdict"] == "the plain network"
-    one = tables.report("depth_pmnist", "quick", tmp_path, only_columns=["L12"])
-    assert [line[0] for line in layout.blocks(one, None)[0].rows] == ["12 layers"]
+    one = judged.report("depth_pmnist", "quick", tmp_path, only_columns=["L12"])
+    assert [line[0] for line in table_text.blocks(one, None)[0].rows] == ["12 layers"]
     assert len(one.claims) == 2  # those that compare with another column are not judged
 
 
 def test_claims_across_columns(tmp_path):
     errors = {1: 40.0, 2: 50.0, 8: 70.0, 12: 50.5, 21: 30.0}
     runs = make(tmp_path, "depth_pmnist", "quick", lambda x: errors.get(x.config["model"]["num_layers"], 9.0) + x.seed)
-    claims = dict(tables.report("depth_pmnist", "quick", tmp_path).claims)
+    claims = dict(judged.report("depth_pmnist", "quick", tmp_path).claims)
     budget = "within 500 updates at T = 196, "
     assert claims[budget + "IndRNN with 21 layers has a lower error than with 1 layer"].verdict == "holds"
     assert claims[budget + "LSTM with 8 layers has a higher error than with 2 layers"].verdict == "holds"
@@ -200,7 +201,7 @@ def test_claims_across_columns(tmp_path):
     assert claims[budget + "res-IndRNN with 8 layers + 1 has a lower error than LSTM with 8 layers"].verdict == "holds"
     lost = next(run for run in runs if (run.row, run.column) == ("LSTM", "2 layers"))
     shutil.rmtree(tmp_path / lost.signature)
-    claims = dict(tables.report("depth_pmnist", "quick", tmp_path).claims)
+    claims = dict(judged.report("depth_pmnist", "quick", tmp_path).claims)
     found = claims[budget + "LSTM with 8 layers has a higher error than with 2 layers"]
     assert (found.verdict, found.evidence) == ("undecided", "the other one: incomplete 2/3")
 
@@ -216,7 +217,7 @@ def test_claims_that_count_columns(tmp_path):
     record.write(tmp_path / diverged.signature, record_of(diverged, status="diverged"), [])
 
     def findings():
-        claims = tables.report("sensitivity_adding", "quick", tmp_path).claims
+        claims = judged.report("sensitivity_adding", "quick", tmp_path).claims
         return {text.removeprefix("within 2,000 updates at T = 100, "): vars(x) for text, x in claims}
 
     words = "has every seed below 0.01 at more rates than"
@@ -228,17 +229,17 @@ def test_claims_that_count_columns(tmp_path):
     }
     shutil.rmtree(tmp_path / runs["IndRNN", "rate 3e-5", 0].signature)
     assert findings()[f"IndRNN {words} LSTM"] == {"verdict": "undecided", "evidence": "this one: incomplete 2/3"}
-    assert not tables.report("sensitivity_adding", "quick", tmp_path, only_columns=["R3e5"]).claims
+    assert not judged.report("sensitivity_adding", "quick", tmp_path, only_columns=["R3e5"]).claims
 
 
 def test_header_of_the_sensitivity_table_names_its_budget(tmp_path):
-    text = " ".join(render.markdown(tables.report("sensitivity_adding", "quick", tmp_path), None).split())
+    text = " ".join(render.markdown(judged.report("sensitivity_adding", "quick", tmp_path), None).split())
     assert "trainer.max_updates 2,000 (60,000)" in text and "recipe.learning_rate" not in text
 
 
 def test_csv_has_a_line_per_cell_with_its_provenance(tmp_path):
     runs = make(tmp_path, "figure2_adding", "quick")
-    report = tables.report("figure2_adding", "quick", tmp_path)
+    report = judged.report("figure2_adding", "quick", tmp_path)
     lines = list(csv.DictReader(io.StringIO(render.csv(report))))
     assert len(lines) == len(report.table.rows) * len(report.columns)
     line = next(line for line in lines if (line["row"], line["column"]) == ("IndRNN", "T = 100"))
@@ -249,7 +250,7 @@ def test_csv_has_a_line_per_cell_with_its_provenance(tmp_path):
 
 
 def test_tex_is_escaped(tmp_path):
-    text = render.tex(tables.report("table1_mnist", "paper", tmp_path))
+    text = render.tex(judged.report("table1_mnist", "paper", tmp_path))
     body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
     assert text.count(r"\toprule") == text.count(r"\bottomrule") == 2
     assert render.escaped("5 % & a_b ≈ γ^2 \\") == (
@@ -262,7 +263,7 @@ def test_tex_is_escaped(tmp_path):
 def test_same_records_same_bytes(tmp_path, name):
     runs = make(tmp_path / "runs", name, "quick")
     for out in ("a", "b"):
-        report = tables.report(name, "quick", tmp_path / "runs")
+        report = judged.report(name, "quick", tmp_path / "runs")
         render.write(report, tmp_path / out / "quick", tmp_path / "runs")
     files = sorted(path.name for path in (tmp_path / "a" / "quick").iterdir())
     assert files == [f"{name}.{end}" for end in ("csv", "md", "png", "tex")]
@@ -315,7 +316,7 @@ def test_out_of_memory_stands_in_its_cell_and_the_footer_says_what_was_asked_for
     runs = make(tmp_path, "table1_mnist", "quick")
     for run, asked in zip(runs, ({}, {"memory/asked_gib": 0.5}, {"memory/asked_gib": 79.15}), strict=False):
         record.write(tmp_path / run.signature, record_of(run, status="out_of_memory") | {"metrics": asked}, [])
-    report = tables.report("table1_mnist", "quick", tmp_path)
+    report = judged.report("table1_mnist", "quick", tmp_path)
     (first, *others) = [x for results in report.columns.values() for x in results.values() if x.runs]
     assert first.verdict == "out of memory 3/3" and not any("memory" in x.verdict for x in others)
     assert "Out of memory (asked for up to 79.2 GiB): machine.save_memory=true" in render.markdown(report, None)
@@ -324,5 +325,5 @@ def test_out_of_memory_stands_in_its_cell_and_the_footer_says_what_was_asked_for
 def test_out_of_memory_without_a_size(tmp_path):
     run = make(tmp_path, "table1_mnist", "quick")[0]
     record.write(tmp_path / run.signature, record_of(run, status="out_of_memory"), [])
-    text = render.markdown(tables.report("table1_mnist", "quick", tmp_path), None)
+    text = render.markdown(judged.report("table1_mnist", "quick", tmp_path), None)
     assert "- Out of memory: machine.save_memory=true" in text

@@ -22,7 +22,7 @@ from indrnn import record
 from indrnn.data import TEST, TRAIN, VAL, corpus
 from indrnn.data.text import PADDING, Text
 from indrnn.errors import NoData, UserError
-from indrnn.run import train
+from indrnn.training.run import train
 
 set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "hypothesis")
 CALM = settings(max_examples=60, deadline=None, derandomize=True, database=None)
@@ -274,7 +274,7 @@ def test_the_largest_sizes_that_fit_are_taken(tmp_path):
     ids=str,
 )
 def test_nothing_is_trained_on_it(config, tmp_path, monkeypatch, changes, overrides):
-    monkeypatch.setattr("indrnn.run.fit", None)
+    monkeypatch.setattr("indrnn.training.run.fit", None)
     sizes = ["model=lstm", "recipe.hidden_size=4", "data.seq_len=4", "data.batch_size=2", "data.eval_columns=[1,1]"]
     own = [f"data.source={written(tmp_path / 'text', **changes)}", "data.level=word", f"data.output_size={len(WORDS)}"]
     cfg = config("experiment=ptb_char", *sizes, *own, *overrides)

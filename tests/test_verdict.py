@@ -3,8 +3,8 @@ import math
 import pytest
 from scipy import stats
 
-from indrnn import verdict
-from indrnn.verdict import Sample
+from indrnn.tables import verdict
+from indrnn.tables.verdict import Sample
 
 
 def made(value, status="finished", metric="test/error"):

@@ -25,7 +25,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 if TYPE_CHECKING:
-    from indrnn.plan import Run
+    from indrnn.tables.plan import Run
 
 
 @dataclass
@@ -80,8 +80,9 @@ class PlanSweeper(Sweeper):
         Raises:
             CompactHydraException: a name that does not exist, or runs that failed; one sentence.
         """
-        from indrnn import plan, record
+        from indrnn import record
         from indrnn.errors import UserError
+        from indrnn.tables import plan
 
         # Hydra composes a config of its own before any sweep and may need an experiment for it; the plan has its own.
         arguments = [argument for argument in arguments if not argument.startswith("experiment=")]

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from indrnn.drop_in import IndRNN
+    from indrnn.layers.drop_in import IndRNN
 
 __all__ = ["IndRNN"]
 
@@ -11,7 +11,7 @@ __all__ = ["IndRNN"]
 def __getattr__(name: str) -> Any:
     """``from indrnn import IndRNN`` imports torch; ``import indrnn.record``, which tables and plans do, must not."""
     if name == "IndRNN":
-        from indrnn.drop_in import IndRNN
+        from indrnn.layers.drop_in import IndRNN
 
         return IndRNN
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,13 +8,14 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from indrnn import milestones, plan, record, render, schema, tables
+from indrnn import record
 from indrnn.errors import UserError
+from indrnn.tables import judged, milestones, plan, render, schema
 
 RESULTS = record.ROOT / "results"
 
 
-def publish(profile: str, runs: Path, results: Path = RESULTS) -> list[tables.Report]:
+def publish(profile: str, runs: Path, results: Path = RESULTS) -> list[judged.Report]:
     """Copy the final records and curves of a profile's plan, then render its tables from the copies.
 
     Where a table asks for a run's network (``schema.Weights``), weights.pt is copied, too, with checksums beside it.
@@ -29,7 +30,7 @@ def publish(profile: str, runs: Path, results: Path = RESULTS) -> list[tables.Re
     Raises:
         UserError: nothing is done, or a record was made by code that no commit holds; nothing is written then.
     """
-    found = tables.records(plan.runs(schema.table_names(), profile), runs)
+    found = judged.records(plan.runs(schema.table_names(), profile), runs)
     final = {name: entry for name, entry in found.items() if entry and entry["status"] in record.FINAL}
     if not final:
         raise UserError(f"No run of profile {profile} is done in {runs}: nothing to publish.")
@@ -79,13 +80,13 @@ def copy_weights(run: Path, out: Path) -> None:
         record.write_whole(out / "SHA256SUMS", "".join(sums))
 
 
-def render_profile(profile: str, results: Path = RESULTS) -> list[tables.Report]:
+def render_profile(profile: str, results: Path = RESULTS) -> list[judged.Report]:
     """Render results/<profile>/ from results/runs alone: every table that has a record there, or had one.
 
     A record that another table needs, too, does not start a table: depth and Table 1 share runs and are published
     without each other.
     """
-    reports = [tables.report(name, profile, results / "runs") for name in schema.table_names()]
+    reports = [judged.report(name, profile, results / "runs") for name in schema.table_names()]
     users = Counter(entry["signature"] for report in reports for entry in report.made)
     done = []
     for report in reports:
@@ -94,13 +95,13 @@ def render_profile(profile: str, results: Path = RESULTS) -> list[tables.Report]
             render.write(report, results / profile, results / "runs")
             done.append(report)
     if any(report.table.pairs for report in done):
-        from indrnn.ablations import report as ablations  # matplotlib takes a second to import
+        from indrnn.studies.ablations import report as ablations  # matplotlib takes a second to import
 
         ablations.write(results / "runs", results)
     return done
 
 
-def render_all(results: Path = RESULTS) -> list[tables.Report]:
+def render_all(results: Path = RESULTS) -> list[judged.Report]:
     """Render all published profiles."""
     return [
         report

@@ -25,6 +25,17 @@ KEYS = (
     "commit source dirty versions device data started"
 ).split()
 OPTIONAL = ("sittings",)  # records of earlier versions have none
+# The address that was signed first, of every class that has moved since: a move renames no run.
+SIGNED_AS = {
+    "indrnn.networks.dense.DenseIndRNN": "indrnn.dense.DenseIndRNN",
+    "indrnn.tasks.dynamic.Dynamic": "indrnn.dynamic.Dynamic",
+    "indrnn.tasks.language.LanguageModel": "indrnn.language.LanguageModel",
+    "indrnn.tasks.recognition.Recognition": "indrnn.recognition.Recognition",
+    "indrnn.tasks.schedules.Constant": "indrnn.schedules.Constant",
+    "indrnn.tasks.schedules.OneCycle": "indrnn.schedules.OneCycle",
+    "indrnn.tasks.schedules.Plateau": "indrnn.schedules.Plateau",
+    "indrnn.tasks.schedules.Step": "indrnn.schedules.Step",
+}
 UNSIGNED = ("machine", "logger", "hydra")
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "numpy", "numba")
 
@@ -40,7 +51,10 @@ def signed(cfg: DictConfig) -> dict[str, Any]:
 
 
 def signature(config: dict[str, Any]) -> str:
-    """First 12 hex digits of sha256 over canonical JSON: keys sorted, nulls dropped, numbers as floats."""
+    """First 12 hex digits of sha256 over canonical JSON: keys sorted, nulls dropped, numbers as floats.
+
+    Addresses of classes count as those that were signed first (SIGNED_AS).
+    """
 
     def canonical(value: Any) -> Any:
         if isinstance(value, dict):
@@ -49,10 +63,24 @@ def signature(config: dict[str, Any]) -> str:
             return [canonical(v) for v in value]
         if isinstance(value, int) and not isinstance(value, bool):
             return float(value)
-        return value
+        return SIGNED_AS.get(value, value) if isinstance(value, str) else value
 
     text = json.dumps(canonical(config), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def moved(config: dict[str, Any]) -> dict[str, Any]:
+    """A config of a record with the addresses that its classes have today."""
+    today = {old: new for new, old in SIGNED_AS.items()}
+
+    def renamed(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: renamed(entry) for key, entry in value.items()}
+        if isinstance(value, list):
+            return [renamed(entry) for entry in value]
+        return today.get(value, value) if isinstance(value, str) else value
+
+    return renamed(config)
 
 
 def read(folder: Path) -> dict[str, Any] | None:

@@ -29,7 +29,7 @@ class RunError(CompactHydraException):
 @hydra.main(config_path=str(record.ROOT / "conf"), config_name="config", version_base="1.3")
 def main(cfg: DictConfig) -> float:
     """Train one run unless it is done; returns its best validation metric, for sweepers that optimise."""
-    from indrnn.run import train  # imports torch and Lightning, which takes seconds: a mistyped word is told before
+    from indrnn.training.run import train  # imports torch, which takes seconds: a mistyped word is told before
 
     try:
         done = train(cfg)

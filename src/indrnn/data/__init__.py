@@ -2,10 +2,11 @@
 
 from typing import TYPE_CHECKING, Any
 
+from indrnn.splits import TEST, TRAIN, VAL
+
 if TYPE_CHECKING:
     from indrnn.data.module import Data, as_float, noise_seed, shuffled
 
-TRAIN, VAL, TEST = 0, 1, 2
 
 __all__ = ["TEST", "TRAIN", "VAL", "Data", "as_float", "noise_seed", "shuffled"]
 

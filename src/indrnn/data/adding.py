@@ -3,8 +3,8 @@
 import numpy as np
 from torch import Tensor
 
+from indrnn.adding_numbers import fixed, numbers
 from indrnn.data import TEST, TRAIN, VAL, Data, as_float
-from indrnn.data.adding_numbers import fixed, numbers
 from indrnn.errors import UserError, positive
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from indrnn.exhausted import out_of_memory
+from indrnn.out_of_memory import out_of_memory
 from indrnn.recurrence import cpu, reference, scan, triton
 
 __all__ = ["available_backends", "recurrence"]

@@ -39,7 +39,7 @@ class Skeletons(Data):
         val_share: of the training recordings, drawn with ``split_seed``, validates.
         crops: K in validation and test.
         geometry: the network reads P19's distances from joints to lines, too, 897 a body; a batch has coordinates only,
-            and ``indrnn.recognition`` computes them where the network is.
+            and ``indrnn.tasks.recognition`` computes them where the network is.
         vary_length: T of a training batch is drawn from N(seq_len, 5), as in P19, within 5 and 40. (The authors also
             drew it in validation and test; here it is seq_len.)
         rotation: training recordings are turned about the vertical by up to so many degrees; none if null.

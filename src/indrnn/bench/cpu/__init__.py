@@ -1,0 +1,1 @@
+"""On one CPU core."""

@@ -1,0 +1,158 @@
+"""A whole update on a GPU, eager and compiled, in several precisions, with peak memory, against the sum of its parts.
+
+Its tests run it at small sizes on a CPU.
+
+Shapes: T time, B batch, M input, N neurons.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from indrnn.bench.cpu.layers import products
+from indrnn.bench.gpu.kernels import PASSES, attempt, device_ms, matmuls, one_pass
+from indrnn.data import noise_seed
+from indrnn.layers import IndRNNLayer
+from indrnn.tables import plan
+from indrnn.training.compiled import compile_
+from indrnn.training.updates import Updates
+
+NETWORKS = {
+    "plain-6 MNIST": ("experiment=smnist", "model=indrnn"),
+    "plain-6 MNIST, larger B": ("experiment=smnist", "model=indrnn", "data.batch_size=128"),
+    "PTB characters": ("experiment=ptb_char", "model=indrnn"),
+}
+PRECISIONS = {"fp32": tuple(NETWORKS), "tf32": tuple(NETWORKS), "bf16": ("PTB characters",)}
+WORDS = {"fp32": "32-true", "tf32": "tf32", "bf16": "bf16-mixed"}  # of trainer.precision
+MODES = ("eager", "default", "reduce-overhead")  # eager, and modes of indrnn.compiled.compile_
+SECONDS = 150  # of the whole part; compiling one update takes up to a minute
+
+
+class Update:
+    """An update as train makes it, but without Lightning and without waiting for the loss.
+
+    Args:
+        cfg: of a run with an IndRNN network.
+        precision: of PRECISIONS; the config says the same, for TF32 (``run.matrix_products``).
+    """
+
+    def __init__(self, cfg: DictConfig, precision: str, device: torch.device):
+        self.updates, self.precision, self.device = Updates(cfg), precision, device
+        self.task = self.updates.task.to(device)
+        self.parameters, self.adam = list(self.task.network.parameters()), self.task.configure_optimizers()
+        T, B = cfg.data.seq_len, cfg.data.batch_size
+        if self.task.carries_state:
+            x = torch.randint(cfg.data.output_size, (B, T), device=device)
+            self.batch: tuple[Any, ...] = (x, x, None, False)
+        else:
+            x = torch.rand(B, T, cfg.data.input_size, device=device)
+            self.batch = (x, torch.randint(cfg.data.output_size, (B,), device=device))
+        self.T, self.B = T, B
+
+    def __call__(self) -> None:
+        torch.manual_seed(noise_seed(0, self.task.update))
+        self.adam.zero_grad()
+        with self.autocast():
+            loss, _ = self.task.measure(self.batch)
+        loss.backward()
+        self.finish()
+        self.task.update += 1
+
+    def finish(self) -> None:
+        """Clipping, Adam and the bound on u."""
+        self.updates.clip(self.parameters, self.updates.largest)
+        self.adam.step()
+        self.task.network.constrain_()
+
+    def autocast(self) -> contextlib.AbstractContextManager:
+        if self.precision != "bf16":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+
+def updates(device: torch.device) -> list[dict[str, Any]]:
+    """Every network, precision and mode, in the order of their worth; what is not begun after SECONDS says so."""
+    return each(device, MODES, measured, time.monotonic() + SECONDS)
+
+
+def parts(device: torch.device) -> list[dict[str, Any]]:
+    """The parts of the same updates, each alone."""
+    return each(device, ("alone",), parts_of, time.monotonic() + SECONDS)
+
+
+def each(device: torch.device, modes: tuple[str, ...], measure: Callable, until: float) -> list[dict[str, Any]]:
+    rows = []
+    for precision, names in PRECISIONS.items():
+        for name in names:
+            cfg = plan.build([*NETWORKS[name], f"trainer.precision={WORDS[precision]}"])
+            row = {"what": name, "precision": precision, "T": cfg.data.seq_len, "B": cfg.data.batch_size}
+            row["N"] = cfg.recipe.hidden_size
+            for mode in modes:
+                with matmuls(precision):
+                    call = partial(measure, cfg, precision, mode, device)
+                    rows.append(attempt(row | {"mode": mode}, call, until))
+    return rows
+
+
+def measured(cfg: DictConfig, precision: str, mode: str, device: torch.device) -> dict[str, Any]:
+    """ms of an update, seconds of the first three, which compile, and the most bytes that were allocated after them."""
+    update = Update(cfg, precision, device)
+    if mode != "eager":
+        compile_(update.task.network, mode, keep_state=update.task.carries_state, seq_len=update.T)
+    began = time.perf_counter()
+    for _ in range(3):
+        update()
+    update.parameters[0].sum().item()  # waits for the device
+    first = time.perf_counter() - began
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    ms = device_ms(update, device, flush=False)
+    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+    return {"ms": ms, "first_seconds": first, "peak_bytes": peak}
+
+
+def parts_of(cfg: DictConfig, precision: str, mode: str, device: torch.device) -> dict[str, Any]:
+    """ms of the matrix products of all layers, of all recurrences, and of clipping, Adam and the bound; and their sum.
+
+    Batch norm, dropout, embedding, head and loss are in no part.
+    """
+    update = Update(cfg, precision, device)
+    update()  # for the gradients
+    layers = [layer for layer in update.task.network.modules() if isinstance(layer, IndRNNLayer)]
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    pairs = [operands(layer, update.T, update.B, dtype, device) for layer in layers]
+    sizes = update.T, update.B, layers[0].hidden_size  # the same of all layers
+    walks = [device_ms(one_pass(what, *sizes, device, dtype), device) for what in PASSES]
+    found = {
+        "products_ms": device_ms(partial(all_products, pairs), device, flush=False),
+        "recurrences_ms": len(layers) * sum(walks),
+        "finish_ms": device_ms(update.finish, device, flush=False),
+    }
+    return found | {"sum_ms": sum(found.values())}
+
+
+def operands(layer: IndRNNLayer, T: int, B: int, dtype: torch.dtype, device: torch.device) -> tuple[torch.Tensor, ...]:
+    """x, dz and W of a layer, for its own products: what it reads is not in the cache already."""
+    x, dz = (torch.randn(T, B, width, dtype=dtype, device=device) for width in (layer.input_size, layer.hidden_size))
+    return x, dz, layer.weight_ih.detach().to(dtype)
+
+
+def all_products(pairs: list[tuple[torch.Tensor, ...]]) -> None:
+    for x, dz, W in pairs:
+        products(x, dz, W)
+
+
+def against_parts(rows: list[dict[str, Any]], alone: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of ``updates``, each with the sum of its parts and ms / sum where both were measured."""
+    sums = {(x["what"], x["precision"]): x["sum_ms"] for x in alone if "sum_ms" in x}
+    found = []
+    for row in rows:
+        total = sums.get((row["what"], row["precision"]))
+        ratio = row["ms"] / total if "ms" in row and total else None
+        found.append(row | {"sum_ms": total, "ratio": ratio})
+    return found

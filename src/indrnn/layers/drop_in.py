@@ -1,0 +1,184 @@
+"""IndRNN in the place of ``nn.LSTM``. Shapes: T time, B batch, M input, N neurons, D directions (1 or 2), L layers."""
+
+import math
+import warnings
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from indrnn.errors import UserError, positive
+from indrnn.layers import IndRNNLayer, bound_of
+from indrnn.layers.padding import reverse
+
+
+class IndRNN(nn.Module):
+    """L layers of h_t = σ(W x_t + u ⊙ h_{t-1} + b), P18 Eq. (2), with the arguments and shapes of ``nn.LSTM``.
+
+    The first seven arguments are those of ``nn.LSTM`` in its order; like ``nn.GRU`` it has one state and no cell state.
+
+    The bound on abs(u) holds without any call after ``optimizer.step()``: in training, forward first clips u in place,
+    as the authors' code does, so that the optimizer goes on from the bound; otherwise, and so in an exported program,
+    forward reads a clipped u and changes nothing. (A parametrization of torch would rename ``u`` and could not be
+    pickled; a clipped u alone would get no gradient once its parameter is outside.)
+
+    Exports with ``torch.export`` in eval mode, T and B dynamic; the recurrence stays one node, so whoever loads the
+    program imports ``indrnn.recurrence`` first.
+
+    Args:
+        input_size, hidden_size, num_layers: M, N, L.
+        bias: without it, b = 0.
+        batch_first: input and output are (B, T, ·); states stay (L·D, B, N).
+        dropout: probability dropped of the outputs of all layers but the last; unlike ``nn.LSTM``, one mask for all
+            steps of a sequence.
+        bidirectional: each layer also runs backwards, within the length of each sequence.
+        activation: relu, leaky_relu, tanh or identity.
+        seq_len: T, to remember over so many steps: abs(u) is at most γ^(1/T).
+        gamma: γ, the largest gain over T steps (2 in P18 Section 5.1).
+        bound: the largest abs(u), in place of seq_len. With neither it is 1: no state grows without input, however
+            long the sequence.
+        last_layer_near_one: u of the last layer starts in [1/bound, bound], as P18 Section 5 has it where only the last
+            step is read; otherwise, and in all other layers, in [0, bound].
+        batch_norm: before or after the recurrence, or none; statistics over batch and time, padding left out.
+        device, dtype: of the parameters.
+
+    Raises:
+        UserError: a size is no whole number above 0, bound and seq_len are both given or not above 0, ...
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        activation: str = "relu",
+        seq_len: int | None = None,
+        gamma: float = 2.0,
+        bound: float | None = None,
+        last_layer_near_one: bool = False,
+        batch_norm: str | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ):
+        super().__init__()
+        positive(num_layers=num_layers)
+        if bound is not None and seq_len is not None:
+            raise UserError("Give seq_len (the bound on abs(u) is then gamma^(1/seq_len)) or bound, not both.")
+        if bound is None:
+            bound = 1.0 if seq_len is None else bound_of(gamma, seq_len)
+        if not 0 < bound < math.inf:
+            raise UserError(f"bound must be a number above 0, not {bound}.")
+        if dropout and num_layers == 1:
+            warnings.warn("indrnn: dropout is between layers, and there is one layer only", stacklevel=2)
+        self.input_size, self.hidden_size, self.num_layers, self.bias = input_size, hidden_size, num_layers, bias
+        self.batch_first, self.dropout, self.bidirectional, self.bound = batch_first, dropout, bidirectional, bound
+
+        def layer(i: int) -> IndRNNLayer:
+            last = i == num_layers - 1
+            return _BoundedLayer(
+                input_size if i == 0 else hidden_size * (1 + bidirectional),
+                hidden_size,
+                bound,
+                (min(1 / bound, bound) if last and last_layer_near_one else 0.0, bound),
+                activation,
+                batch_norm,
+                dropout=0.0 if last else dropout,
+                bias=bias,
+            )
+
+        self.layers = nn.ModuleList(layer(i) for i in range(num_layers))
+        self.layers_reverse = nn.ModuleList(layer(i) for i in range(num_layers) if bidirectional)
+        self.to(device=device, dtype=dtype)
+
+    def forward(
+        self, input: Tensor | PackedSequence, hx: Tensor | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor | PackedSequence, Tensor]:
+        """Outputs of the last layer at every step, and the last state of every layer.
+
+        Args:
+            input: (T, B, M), with batch_first (B, T, M); (T, M) for one sequence alone; or a PackedSequence.
+            hx: the first states, (L·D, B, N) or (L·D, N), in the order of ``nn.LSTM``; zeros if omitted.
+            lengths: steps of each sequence of a padded batch, (B,), whole numbers on the device of the input. What the
+                padding holds changes nothing; outputs there are 0.
+
+        Returns:
+            (T, B, D·N), batch first or packed as the input is, and h_n, (L·D, B, N). Backwards, the last state is the
+            one at the first step.
+
+        Raises:
+            UserError: a shape or a kind that does not fit.
+        """
+        if isinstance(input, PackedSequence):
+            if lengths is not None:
+                raise UserError("A PackedSequence knows its lengths: leave lengths out.")
+            return self._forward_packed(input, hx)
+        x = input
+        if x.dim() not in (2, 3) or x.shape[-1] != self.input_size:
+            shape = "(B, T, M)" if self.batch_first else "(T, B, M)"
+            raise UserError(f"input must be {shape} or (T, M) with M = {self.input_size}, not {tuple(x.shape)}.")
+        if x.dim() == 2:
+            if lengths is not None:
+                raise UserError("lengths belong to a batch, and the input (T, M) is one sequence.")
+            self._check_state(hx, ())
+            y, h = self._run(x[:, None], None if hx is None else hx[:, None], None)
+            return y[:, 0], h[:, 0]
+        x = x.transpose(0, 1) if self.batch_first else x
+        self._check_state(hx, x.shape[1:2])
+        y, h = self._run(x, hx, lengths)
+        return y.transpose(0, 1) if self.batch_first else y, h
+
+    def _forward_packed(self, packed: PackedSequence, hx: Tensor | None) -> tuple[PackedSequence, Tensor]:
+        if packed.data.shape[-1] != self.input_size:
+            raise UserError(f"input must hold steps of M = {self.input_size} numbers, not {packed.data.shape[-1]}.")
+        self._check_state(hx, packed.batch_sizes[:1].tolist())
+        # Within, sequences stay in the order in which they are packed, longest first.
+        x, lengths = pad_packed_sequence(PackedSequence(packed.data, packed.batch_sizes))
+        if hx is not None and packed.sorted_indices is not None:
+            hx = hx[:, packed.sorted_indices]
+        y, h = self._run(x, hx, lengths.to(x.device))
+        if packed.unsorted_indices is not None:
+            h = h[:, packed.unsorted_indices]
+        data = pack_padded_sequence(y, lengths).data
+        return PackedSequence(data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices), h
+
+    def _check_state(self, hx: Tensor | None, batch: tuple[int, ...]) -> None:
+        if isinstance(hx, tuple):
+            raise UserError("hx is one tensor, as for nn.GRU: an IndRNN has no cell state.")
+        shape = (self.num_layers * (1 + self.bidirectional), *batch, self.hidden_size)
+        if hx is not None and hx.shape != shape:
+            raise UserError(f"hx must have the shape (layers x directions, B, N) = {shape}, not {tuple(hx.shape)}.")
+
+    def _run(self, x: Tensor, hx: Tensor | None, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+        """x (T, B, M), hx (L·D, B, N) -> (T, B, D·N), (L·D, B, N)."""
+        dtype, last = x.dtype, []
+
+        def run(layer: IndRNNLayer, x: Tensor) -> Tensor:
+            y, h = layer(x, None if hx is None else hx[len(last)], lengths)
+            last.append(h.to(dtype))
+            return y.to(dtype)  # the recurrence computes in float32 at least
+
+        for i, layer in enumerate(self.layers):
+            y = run(layer, x)
+            if self.bidirectional:
+                backward = run(self.layers_reverse[i], reverse(x, lengths))
+                y = torch.cat([y, reverse(backward, lengths)], dim=2)
+            x = y
+        return x, torch.stack(last)
+
+    def extra_repr(self) -> str:
+        return f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}, bound={self.bound:.6g}"
+
+
+class _BoundedLayer(IndRNNLayer):
+    """A layer that keeps its bound by itself; see IndRNN."""
+
+    def _used_u(self) -> Tensor:
+        if not self.training:
+            return self.u.clamp(-self.bound, self.bound)
+        self.constrain_()
+        return self.u.clone()  # for autograd to keep: the next forward may come before backward, and clips in place

@@ -1,0 +1,39 @@
+"""The machine that a process runs on: memory pages, matrix products, the device's name."""
+
+import contextlib
+import ctypes
+import os
+import platform
+import sys
+
+import torch
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+
+
+def keep_pages() -> None:
+    """Let glibc keep freed memory: fresh pages for every large tensor cost up to a third of an update."""
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "mallopt"):
+            for parameter in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
+                libc.mallopt(parameter, 1 << 30)
+
+
+def device_name(accelerator: str, count: int = 1) -> str:
+    """What the run was computed on, in words."""
+    if count > 1:
+        return f"{count} {'GPUs' if accelerator in ('gpu', 'cuda') else 'processes'}: {device_name(accelerator)}"
+    if accelerator in ("gpu", "cuda"):
+        return torch.cuda.get_device_name()
+    with contextlib.suppress(OSError), open("/proc/cpuinfo") as lines:
+        for line in lines:
+            if line.startswith("model name"):
+                return f"{line.split(':', 1)[1].strip()} ({os.cpu_count()} cores)"
+    return f"{platform.processor() or platform.machine()} ({os.cpu_count()} cores)"
+
+
+def matrix_products(precision: str) -> None:
+    """Products of float32 matrices in this process: TF32 on a GPU where ``trainer.precision`` is tf32, else float32."""
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"  # LSTM, GRU and RNN on a GPU; torch's own default is True

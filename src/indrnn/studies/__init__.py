@@ -1,0 +1,1 @@
+"""What looks into networks: single neurons, ablations, gradients, where u starts."""

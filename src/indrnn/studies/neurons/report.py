@@ -1,0 +1,100 @@
+"""The figures of single neurons as png, their numbers as json and md. Same runs, same bytes."""
+
+import json
+import re
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from indrnn import record
+from indrnn.data import TEST
+from indrnn.studies import summary
+from indrnn.studies.neurons import (
+    activations,
+    draw_adding,
+    draw_gradients,
+    draw_weights,
+    integrator,
+    over_time,
+    trained,
+    weights,
+)
+from indrnn.studies.neurons.text import markdown
+from indrnn.tables import chance, plan
+
+NAME = "neurons"
+
+
+def publish(profile: str, out: Path) -> str:
+    """Train or read all networks of a profile, look at them, write png, json, md into a folder; returns the md.
+
+    Raises:
+        UserError: there is no such profile, data are missing, or the profile's networks are trained elsewhere and are
+            not there yet. Nothing is written then.
+    """
+    trained.check(profile)
+    about = summary.about(f"make figures PROFILE={profile}") | {"profile": profile}
+    about |= {"overrides": {"adding": trained.ADDING, "u": trained.SIX_LAYERS, "gradients": trained.GRADIENTS}}
+    about["overrides"] = {name: found[profile] for name, found in about["overrides"].items()}
+    data = plan.build(trained.ADDING[profile]).data
+    about["chance"] = chance.level(TEST, data.seq_len, data.test_examples)
+    cuts: dict[int, list[integrator.Cut]] = {}
+    for budget in trained.BUDGETS[profile]:
+        for seed in trained.SEEDS:
+            network = trained.trained(profile, trained.adding(profile, budget, seed))
+            cuts.setdefault(budget, []).append(integrator.cut_down(network))
+            if seed == trained.SEEDS[0]:
+                seen = activations.look(network)  # of the largest budget in the end
+    u = weights.collect(trained.trained(profile, trained.six_layers(profile)))
+    gradients = {
+        model: [
+            over_time.measure(model, trained.trained(profile, trained.for_gradients(profile, model, seed)))
+            for seed in trained.SEEDS
+        ]
+        for model in trained.MODELS
+    }
+    text = markdown(about, cuts, seen, u, gradients)
+    draw = {
+        "p18_figure3_activations": partial(draw_adding.activations, seen),
+        "p18_figure4_one_neuron": partial(draw_adding.one_neuron, cuts, about["chance"]),
+        "p19_figure5_u": partial(draw_weights.histograms, u),
+        "p19_table1_memory_length": partial(draw_weights.memory, u),
+        "gradients_over_time": partial(draw_gradients.gradients, gradients),
+    }
+    for name, function in draw.items():
+        record.replace_whole(out / f"{name}.png", function)
+    record.write_whole(out / f"{NAME}.json", numbers(about, cuts, seen, u, gradients))
+    record.write_whole(out / f"{NAME}.md", text)
+    return text
+
+
+def numbers(
+    about: dict[str, Any],
+    cuts: dict[int, list[integrator.Cut]],
+    seen: activations.Activations,
+    u: weights.Weights,
+    gradients: dict[str, list[over_time.Gradients]],
+) -> str:
+    """All that the figures show but for the states of the activations: those of the neurons that stand out."""
+    shown = asdict(seen)
+    first, second = shown.pop("first"), shown.pop("second")
+    shown["spiking"] = {str(number): first[:, number].tolist() for number in seen.spiking}
+    shown["integrator"] = {str(seen.integrator): second[:, seen.integrator].tolist()}
+    found = about | {
+        "activations": shown,
+        "one_neuron": [asdict(cut) for some in cuts.values() for cut in some],
+        "u": asdict(u),
+        "gradients": [asdict(run) for some in gradients.values() for run in some],
+    }
+    text = json.dumps(short(found), indent=1, allow_nan=False)
+    return re.sub(r"\[\s+([-+.e\d,\s]+?)\s+\]", lambda m: f"[{' '.join(m[1].split())}]", text) + "\n"
+
+
+def short(value: Any) -> Any:
+    """Six digits of every number: there are tens of thousands."""
+    if isinstance(value, dict):
+        return {key: short(some) for key, some in value.items()}
+    if isinstance(value, list | tuple):
+        return [short(some) for some in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value

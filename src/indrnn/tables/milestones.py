@@ -1,0 +1,183 @@
+"""How far unfinished or small runs got, at equal numbers of training examples: conf/milestones -> results/milestones.
+
+What stands here are validations on the way, not results of a table: a run that was interrupted has its place here, with
+its status. An error is shown as accuracy.
+"""
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from indrnn import record
+from indrnn.errors import UserError
+from indrnn.tables import plan, render, schema
+
+COLORS = ("#00366f", "#d1495b", "#e0a100", "#5b8c5a", "#8a5aa8", "#3c3c3c")
+DASHES, MARKERS = ("-", "--", ":"), "osDv<>ph"
+
+
+@dataclass
+class Entry:
+    """One of our runs, by the overrides that decide its signature."""
+
+    label: str
+    overrides: list[str]
+
+
+@dataclass
+class Milestones:
+    """A file of conf/milestones.
+
+    ``official``: what the authors' log has as best so far, by training examples. ``at``: the numbers of examples that
+    are shown; without it those of the log, of our ends and, where there is no log, of our validations.
+    """
+
+    title: str
+    metric: str
+    runs: list[Entry]
+    official: dict[int, float] = field(default_factory=dict)
+    at: list[int] = field(default_factory=list)
+    number: str = ".2f"
+    notes: list[str] = field(default_factory=list)
+    name: str = ""
+
+    @property
+    def what(self) -> str:
+        """The number that is shown, with its unit."""
+        return "validation accuracy so far (%)" if self.metric == "error" else f"validation {self.metric} so far"
+
+
+@dataclass(frozen=True)
+class Course:
+    """The best of what one of our runs measured so far, by training examples."""
+
+    label: str
+    signature: str
+    record: dict
+    best: dict[int, float]
+
+    def at(self, examples: int) -> float | None:
+        """The best so far at this number of examples; None before the first validation or after the run's end."""
+        seen = [count for count in self.best if count <= examples]
+        return self.best[max(seen)] if seen and self.record["examples"] >= examples else None
+
+
+def load(name: str) -> Milestones:
+    """Read conf/milestones/<name>.yaml; UserError where it is not what Milestones says."""
+    path = schema.CONF / "milestones" / f"{name}.yaml"
+    try:
+        found = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Milestones), OmegaConf.load(path)))
+    except (OmegaConfBaseException, ValueError) as error:
+        raise UserError(f"{path}: {str(error).splitlines()[0]}.") from None
+    found.name = name
+    return found
+
+
+def names() -> list[str]:
+    return sorted(path.stem for path in (schema.CONF / "milestones").glob("*.yaml"))
+
+
+def signatures(name: str) -> dict[str, str]:
+    """The label of every run by its signature."""
+    return {record.signature(record.signed(plan.build(run.overrides))): run.label for run in load(name).runs}
+
+
+def courses(name: str, folder: Path) -> list[Course]:
+    """The runs that have a record in ``folder``, finished or not."""
+    metric, found = load(name).metric, []
+    for signature, label in signatures(name).items():
+        if entry := record.read(folder / signature):
+            found.append(Course(label, signature, entry, best_so_far(folder / signature / "curve.csv", metric, entry)))
+    return found
+
+
+def best_so_far(path: Path, metric: str, entry: dict) -> dict[int, float]:
+    """The best validation by examples, from a curve; accuracy in % where that holds the error in %."""
+    best, running = {}, float("inf")
+    with open(path, newline="") as file:
+        for row in csv.DictReader(file):
+            running = min(running, float(row[f"val/{metric}"]))
+            examples = int(float(row["update"])) * entry["config"]["data"]["batch_size"]
+            best[examples] = 100 - running if metric == "error" else running
+    return best
+
+
+def render_all(results: Path) -> list[str]:
+    """Write results/milestones/<name>.md and .png for those that have a record; returns their names."""
+    done = []
+    for name in names():
+        what, found = load(name), courses(name, results / "runs")
+        if found:
+            record.write_whole(results / "milestones" / f"{name}.md", markdown(what, found))
+            record.replace_whole(results / "milestones" / f"{name}.png", partial(draw, what, found))
+            done.append(name)
+    return done
+
+
+def markdown(what: Milestones, found: list[Course]) -> str:
+    """A column per number of examples, a row per run; what became of every run."""
+    counts = what.at or columns(what, found)
+    heads = ["best so far at examples", *(f"{count:,}" for count in counts)]
+
+    def row(label: str, values: Iterable[float | None]) -> list[str]:
+        return [label, *("-" if value is None else f"{value:{what.number}}" for value in values)]
+
+    rows = [row("the authors' log", map(what.official.get, counts))] if what.official else []
+    rows += [row(course.label, map(course.at, counts)) for course in found]
+    lines = [f"# {what.title}", ""]
+    lines += render.bullets([f"Best {what.what}; a dash where nothing was measured.", *what.notes])
+    lines += ["", *render.aligned(heads, rows), "", "Our runs:", ""]
+    lines += render.bullets(map(sentence, found))
+    return "\n".join([*lines, "", f"![{what.title}]({what.name}.png)"]) + "\n"
+
+
+def sentence(course: Course) -> str:
+    """What became of a run, how much of it there was, and where it was made."""
+    entry, link = course.record, f"[{course.signature}](../runs/{course.signature}/run.json)"
+    texts = [f"{key} {value:{',' if isinstance(value, int) else '.4g'}}" for key, value in entry["metrics"].items()]
+    measured, devices = ", ".join(texts) or "no validation yet", ", then ".join(record.devices([entry]))
+    return (
+        f"{course.label}: {link}, **{entry['status']}** after {entry['updates']:,} of "
+        f"{entry['config']['trainer']['max_updates']:,} updates, {entry['examples']:,} examples, "
+        f"{duration(entry['wall_seconds'])} on {devices}; {measured}; commit {entry['commit']}."
+    )
+
+
+def duration(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
+
+
+def columns(what: Milestones, found: list[Course]) -> list[int]:
+    """The numbers of examples of the log or, without one, of our validations; of our ends; and one later than all."""
+    measured = {count for course in found for count in course.best} if not what.official else set()
+    counts = sorted({*what.official, *measured, *(course.record["examples"] for course in found)})
+    latest = max(course.record["examples"] for course in found)
+    return [count for count in counts if count <= latest] + [count for count in counts if count > latest][:1]
+
+
+def draw(what: Milestones, found: list[Course], path: Path) -> None:
+    """Best validation so far over examples, the latter on a logarithmic axis."""
+    figure = Figure(figsize=(6.4, 4.2 + 0.16 * len(found)), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    latest = max(course.record["examples"] for course in found)
+    official = {count: value for count, value in what.official.items() if count <= 4 * latest}
+    if official:
+        axes.plot(list(official), list(official.values()), color="#8c8c8c", marker="^", label="the authors' log")
+    for number, course in enumerate(found):
+        dash, marker = DASHES[number // len(COLORS) % len(DASHES)], MARKERS[number % len(MARKERS)]
+        axes.plot(list(course.best), list(course.best.values()), color=COLORS[number % len(COLORS)], linestyle=dash,
+                  marker=marker, markersize=4, label=f"ours: {course.label} ({course.record['status']})")  # fmt: skip
+    axes.set_xscale("log")
+    if what.metric == "mse":
+        axes.set_yscale("log")
+    axes.set_xlabel("training examples")
+    axes.set_ylabel(f"best {what.what}")
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside lower center", fontsize=7, frameon=False)
+    figure.savefig(path, format="png", metadata={"Software": None})

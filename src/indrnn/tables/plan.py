@@ -1,0 +1,218 @@
+"""conf/table -> the runs that a table needs: which they are, not whether they have been made.
+
+A config is composed once per cell and candidate; the seeds share it.
+"""
+
+import copy
+import functools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from indrnn import record
+from indrnn.errors import UserError
+from indrnn.tables import schema
+from indrnn.tables.schema import PROFILES, Column, Row, Table, only
+
+
+@dataclass(frozen=True)
+class Run:
+    """One planned training. ``overrides`` decide its signature; ``labels`` only name it in W&B."""
+
+    table: str
+    metric: str
+    row: str
+    column: str
+    seed: int
+    candidate: int
+    overrides: tuple[str, ...]
+    labels: tuple[str, ...]
+    config: dict[str, Any] = field(repr=False)
+    signature: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.row}, {self.column}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What stands in one row (key) and column (key): runs, or the reason why there are none."""
+
+    row: str
+    column: str
+    runs: tuple[Run, ...] = ()
+    reason: str = ""
+
+
+def plan(
+    table: Table,
+    profile: str,
+    columns: list[str] | None = None,
+    seeds: list[int] | None = None,
+    extra: Sequence[str] = (),
+    smoke: bool = False,
+) -> list[Cell]:
+    """All cells of a table, column by column.
+
+    Args:
+        profile: one of PROFILES.
+        columns: keys of the columns wanted, all if omitted.
+        seeds: instead of the table's.
+        extra: overrides for every run, such as ``trainer.max_updates=2``.
+        smoke: what a smoke test trains: also the rows and columns that only other profiles run; of a table that names
+            ``smoke`` columns, these alone.
+    """
+    if profile not in PROFILES:
+        raise UserError(f"There is no profile {profile!r}; there are: {', '.join(PROFILES)}.")
+    for key in columns or ():
+        if key not in table.columns:
+            raise UserError(f"Table {table.name} has no column {key!r}; it has: {', '.join(table.columns)}.")
+    cells = []
+    for column_key in columns or (smoke and table.smoke) or table.columns:
+        column = table.columns[column_key]
+        for row_key, row in table.rows.items():
+            reason = _reason(row_key, row, column_key, column, profile, smoke)
+            runs: list[Run] = []
+            if not reason:
+                for number, overrides in enumerate(cell_overrides(table, profile, row_key, column_key)):
+                    runs += _runs(table, row, column, [*overrides, *extra], number, seeds or table.seeds)
+            cells.append(Cell(row_key, column_key, tuple(runs), reason))
+    return cells
+
+
+def _reason(key: str, row: Row, column_key: str, column: Column, profile: str, smoke: bool) -> str:
+    """Why a cell has no runs; empty where it has."""
+    if not row.profiles:
+        return "cited"
+    if column_key in row.reasons:
+        return row.reasons[column_key]
+    if column.rows is not None and key not in column.rows:
+        return "not run in the paper"
+    if profile not in column.profiles and not smoke:
+        return only(column.profiles)
+    if profile not in row.profiles and not smoke:
+        return only(row.profiles)
+    return "" if row.overrides is not None else "not built yet"
+
+
+def cell_overrides(table: Table, profile: str, row: str, column: str) -> list[list[str]]:
+    """The overrides of a cell, seed excluded: one list per candidate. The last word on a key holds."""
+    the_row, the_column = table.rows[row], table.columns[column]
+    experiment = the_column.experiment if profile == "paper" else f"{profile}/{the_column.experiment}"
+    base = [f"experiment={experiment}", *the_row.overrides, *the_column.overrides]
+    base += [*the_row.column_overrides.get(column, []), *table.profile_overrides.get(profile, [])]
+    base += the_row.profile_overrides.get(profile, [])
+    base = list({override.partition("=")[0]: override for override in base}.values())
+    candidates = the_row.candidates if profile in table.candidates_at else []
+    return [[*base, *candidate] for candidate in candidates or [[]]]
+
+
+def _runs(
+    table: Table, row: Row, column: Column, overrides: list[str], candidate: int, seeds: list[int]
+) -> Iterator[Run]:
+    cfg = build(overrides)
+    for seed in seeds:
+        cfg.seed = seed  # the same as the override: nothing is chosen by the seed while composing
+        config = record.signed(cfg)
+        name = f"{row.label}, {column.label}, seed {seed}"
+        labels = (
+            f"logger.group={quoted(table.name)}",
+            f"logger.job_type={quoted(column.experiment)}",
+            f"logger.name={quoted(name)}",
+        )
+        yield Run(
+            table=table.name,
+            metric=f"test/{row.metric or table.metric}",
+            row=row.label,
+            column=column.label,
+            seed=seed,
+            candidate=candidate,
+            overrides=(*overrides, f"seed={seed}"),
+            labels=labels,
+            config=config,
+            signature=record.signature(config),
+        )
+
+
+def quoted(text: str) -> str:
+    """A string as a quoted value of Hydra's override grammar."""
+    return QuotedString(text=text, quote=Quote.single).with_quotes()
+
+
+def build(overrides: Iterable[str]) -> DictConfig:
+    """The composed config of some overrides, also inside a running Hydra app; UserError where they do not fit.
+
+    Composing takes a tenth of a second, and a table asks for the same configs several times: they are remembered.
+    """
+    return copy.deepcopy(_composed(schema.CONF, tuple(overrides)))
+
+
+@functools.cache
+def _composed(conf: Path, overrides: tuple[str, ...]) -> DictConfig:
+    outer, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None
+    try:
+        for override in OverridesParser.create().parse_overrides(list(overrides)):
+            if override.is_sweep_override():
+                raise UserError(f"A planned run takes one value, not a sweep: {override.input_line}.")
+        with initialize_config_dir(str(conf), job_name="plan", version_base="1.3"):
+            return compose("config", list(overrides))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(f"{_sentence(error)} (in: {' '.join(overrides)})") from None
+    finally:
+        GlobalHydra.instance().hydra = outer
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, name = str(error.missing_cfg_file).partition("/")
+        there = sorted(
+            path.relative_to(schema.CONF / group).with_suffix("").as_posix()
+            for path in (schema.CONF / group).rglob("*.yaml")
+        )
+        return f"There is no {group} {name!r}; there are: {', '.join(there)}"
+    if isinstance(error, OverrideParseException):
+        return f"{error.override!r} is not an override"
+    return str(error.__cause__ or error).splitlines()[0].rstrip(".")
+
+
+def runs(
+    tables: Iterable[str] | None,
+    profile: str,
+    columns: list[str] | None = None,
+    seeds: list[int] | None = None,
+    extra: Sequence[str] = (),
+    smoke: bool = False,
+) -> list[Run]:
+    """The runs of several tables (the default ones if omitted), each signature once; the rest as in ``plan``."""
+    found: dict[str, Run] = {}
+    for name in tables or schema.default_tables():
+        for cell in plan(schema.load_table(name), profile, columns, seeds, extra, smoke):
+            for run in cell.runs:
+                found.setdefault(run.signature, run)
+    return list(found.values())
+
+
+def with_weights(profile: str) -> set[str]:
+    """The signatures of the runs of a profile whose networks are published with their records."""
+    found = set()
+    for table in map(schema.load_table, schema.table_names()):
+        for kept in (kept for kept in table.weights if kept.profile == profile):
+            cells = plan(table, profile, [kept.column], [kept.seed])
+            found |= {run.signature for cell in cells if cell.row == kept.row for run in cell.runs}
+    return found
+
+
+def state(run: Run, folder: Path) -> str:
+    """A planned run's status in a folder of runs: its record's, or ``to do``."""
+    found = record.read(folder / run.signature)
+    return found["status"] if found else "to do"

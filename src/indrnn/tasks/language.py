@@ -1,0 +1,173 @@
+"""Language models: P18 Section 5.3, P19 Section 5.3. Shapes: T time, B columns, V tokens."""
+
+import logging
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from lightning_utilities.core.apply_func import apply_to_collection
+from torch import Tensor
+from torch.nn import functional as F
+
+from indrnn.data import TEST
+from indrnn.data.text import PADDING, Batch
+from indrnn.errors import UserError
+from indrnn.networks import Network
+from indrnn.networks.language import LanguageNetwork, draw_u_, small_norm_
+from indrnn.tasks import Task
+from indrnn.tasks.dynamic import Dynamic
+from indrnn.tasks.schedules import Constant
+
+log = logging.getLogger(__name__)
+
+METRICS = {"bpc": lambda nll: nll / math.log(2), "ppl": lambda nll: math.exp(nll) if nll < 700 else math.inf}
+
+
+class LanguageModel(Task):
+    """The next token of a text whose state is carried from batch to batch.
+
+    Loss: nll, nats per token, a mean over all tokens of a batch; over a split, the true mean over all its tokens.
+
+    Args:
+        metric: bpc, bits per character, or ppl, perplexity: exp(nll).
+        network: see ``body`` of LanguageNetwork, also for what is not named here.
+        u_normal: mean and standard deviation of a normal distribution that all u start from (P18's word model), within
+            the bound and, where a third number is given, at most there; otherwise as the network draws them.
+        small_norm: weights of Linears and layers start from Kaiming's uniform distribution with a = 0, not as drawn by
+            the network, and the scale of batch norm at 0.1 (the authors' ``small_normini``, for dense networks).
+        dynamic: also tests with dynamic evaluation (indrnn.tasks.dynamic).
+        others: see Task.
+    """
+
+    carries_state = True
+
+    def __init__(
+        self,
+        network: Network,
+        schedule: Constant,
+        seed: int,
+        max_updates: int,
+        val_every: int,
+        metric: str,
+        embedding_size: int,
+        embedding_range: float,
+        tied: bool,
+        weight_decay: float = 0.0,
+        dropout_embedding: float = 0.0,
+        dropout_words: float = 0.0,
+        u_normal: tuple[float, ...] | None = None,
+        small_norm: bool = False,
+        dynamic: Dynamic | None = None,
+    ):
+        if metric not in METRICS:
+            raise UserError(f"task.metric must be bpc or ppl, not {metric}.")
+        network = LanguageNetwork(network, embedding_size, embedding_range, tied, dropout_embedding, dropout_words)
+        super().__init__(network, schedule, seed, max_updates, val_every, weight_decay)
+        self.metric, self.dynamic = metric, dynamic
+        self.carried: Any = None  # the state after the last update
+        self.vocabulary: str | None = None  # digest of the one that this model was trained with
+        if u_normal is not None:
+            draw_u_(network, *u_normal)
+        if small_norm:
+            small_norm_(network)
+
+    def setup(self, stage: str) -> None:
+        """Compare the vocabulary with that of the checkpoint.
+
+        Raises:
+            UserError: it is another one, though of equal size.
+        """
+        found = self.trainer.datamodule.corpus.digest
+        if self.vocabulary not in (None, found):
+            raise UserError(
+                f"The checkpoint was trained with another vocabulary ({self.vocabulary}) than the text has ({found}): "
+                "bring the text back, or remove the run's folder to train anew."
+            )
+        self.vocabulary = found
+
+    # One update
+
+    def measure(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Mean nll of a batch that follows the one before it, and the number of its tokens."""
+        x, y, lengths, fresh = batch
+        logits, state = self.network(x.t(), None if fresh else self.carried, lengths)
+        self.carried = apply_to_collection(state, Tensor, Tensor.detach)
+        targets = y.t().flatten()
+        total = F.cross_entropy(logits.flatten(0, 1).float(), targets, ignore_index=PADDING, reduction="sum")
+        tokens = lengths.sum() if lengths is not None else torch.tensor(y.numel(), device=y.device)
+        return total / tokens, tokens
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        nll, tokens = self.measure(batch)
+        self.train_sum += torch.stack([nll.detach().double() * tokens, torch.zeros_like(nll).double(), tokens.double()])
+        return nll
+
+    def training_means(self) -> dict[str, float]:
+        return self._metrics("train", (self.train_sum[0] / self.train_sum[2]).item())
+
+    def _metrics(self, split: str, nll: float) -> dict[str, float]:
+        return {f"{split}/loss": nll, f"{split}/{self.metric}": METRICS[self.metric](nll)}
+
+    # Validation and test: no update comes between, so the state of training waits
+
+    def on_validation_start(self) -> None:
+        super().on_validation_start()
+        self._begin()
+
+    def on_test_start(self) -> None:
+        super().on_test_start()
+        self._begin()
+
+    def _begin(self) -> None:
+        self.waiting, self.total = self.carried, torch.zeros(2, dtype=torch.float64, device=self.device)
+
+    def _log(self, split: str, batch: Batch) -> None:
+        nll, tokens = self.measure(batch)
+        self.total += torch.stack([nll.double() * tokens, tokens.double()])
+
+    def on_validation_epoch_end(self) -> None:
+        self._end("val")
+
+    def on_test_epoch_end(self) -> None:
+        self._end("test")
+        if self.dynamic is not None:
+            data = self.trainer.datamodule
+            training, test = data.gradient_batches(), data.segments(TEST, self.dynamic.segment)
+            nll = self.dynamic.evaluate(self.network, self.measure, *map(self._here, (training, test)))
+            self.carried = self.waiting
+            self.log(f"test/dynamic_{self.metric}", METRICS[self.metric](nll))
+
+    def _end(self, split: str) -> None:
+        self.carried = self.waiting
+        total, tokens = self.total.tolist()
+        self.log_dict(self._metrics(split, total / tokens), logger=False)
+        if split == "test":
+            self.log("test/tokens", tokens, logger=False)
+
+    def _here(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        for batch in batches:
+            yield apply_to_collection(batch, Tensor, lambda t: t.to(self.device))
+
+    # Checkpoints
+
+    def state(self) -> dict[str, Any]:
+        return super().state() | {"carried": self.carried, "vocabulary": self.vocabulary}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        super().load_state(state)
+        self.vocabulary = state["vocabulary"]
+        self._carried_of_checkpoint = state["carried"]
+
+    def on_train_start(self) -> None:
+        super().on_train_start()
+        if self.update:
+            self.carried = apply_to_collection(self._carried_of_checkpoint, Tensor, lambda h: h.to(self.device))
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+
+    def on_train_end(self) -> None:
+        if self.device.type == "cuda":
+            peak, data = torch.cuda.max_memory_allocated(), self.trainer.datamodule
+            each = peak / (data.batch_size * data.seq_len)
+            log.info("Memory at its peak: %.2f GB, %s bytes a token of an update.", peak / 1e9, f"{each:,.0f}")

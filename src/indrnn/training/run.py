@@ -1,0 +1,245 @@
+"""What one run does, from config to record."""
+
+import contextlib
+import logging
+import math
+import signal
+import sys
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from pytorch_lightning.loggers import Logger
+
+from indrnn import record
+from indrnn.data import Data
+from indrnn.errors import NoData, OutOfMemory, UserError
+from indrnn.machine import device_name, keep_pages, matrix_products
+from indrnn.networks import Network
+from indrnn.out_of_memory import asked_gib, free, out_of_memory, size
+from indrnn.tasks import Diverged, Task
+from indrnn.training.callbacks import Checkpoint, Interrupted, UpdateBar
+from indrnn.training.compiled import OF_TORCH, compile_, how
+from indrnn.training.ranks import Rank, Ranks, check_devices, synchronise_batch_norm
+from indrnn.training.sitting import Sitting, only_one, quiet_lightning
+from indrnn.training.wandb_listener import listener, stop_listening
+
+PRECISIONS = ("32-true", "tf32", "bf16-mixed")
+NEEDS_LESS = "machine.save_memory=true, fewer runs at once or a smaller batch need less; the same command tries again."
+
+log = logging.getLogger(__name__)
+
+
+def train(cfg: DictConfig) -> dict[str, Any]:
+    """Bring one run to its end, from wherever an earlier sitting left it; returns its record.
+
+    Raises:
+        UserError: a value in the config makes no sense, data or memory are missing, or another process trains this
+            run. The record says no_data or out_of_memory; the next start tries again.
+        KeyboardInterrupt, SystemExit: a signal came; the record says interrupted.
+    """
+    if not isinstance(cfg.seed, int) or cfg.seed < 0:
+        raise UserError(f"seed must be a whole number of at least 0, not {cfg.seed!r}.")
+    if cfg.machine.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise UserError("There is no GPU that torch can use on this machine: leave machine=gpu out.")
+    config = record.signed(cfg)
+    signature = record.signature(config)
+    folder = record.ROOT / cfg.machine.runs / signature
+    if (done := record.read(folder)) and done["status"] in record.FINAL:
+        return done
+    with only_one(folder):
+        try:
+            data, task = build(cfg)
+        except Exception as error:
+            raise OutOfMemory(f"Out of memory ({no_memory(error)[0]}): {NEEDS_LESS}") from None
+        sitting = Sitting(folder, signature, task, device_name(cfg.machine.accelerator, cfg.machine.devices))
+        try:
+            data.setup()
+        except NoData:
+            sitting.end(entry(cfg, config, task, data, sitting, "no_data", {}))
+            raise
+        except Exception as error:
+            full, more = no_memory(error)
+            sitting.end(entry(cfg, config, task, data, sitting, "out_of_memory", best_metrics(task) | more))
+            raise OutOfMemory(f"Out of memory with the data ({full}): {NEEDS_LESS}") from None
+        identity = f"{signature}-{sitting.started[:19].replace(':', '')}"
+        logger = listener(cfg.logger, identity, config | {"signature": signature})
+        full, more = "", {}
+        try:
+            status, stop = fit(cfg, task, data, sitting, logger)
+            if status == "finished":
+                more = test(cfg, task, data)
+        except Exception as error:  # a driver, a library or a compiler says it in a kind of its own
+            full, more = no_memory(error)
+            status, stop = "out_of_memory", 0
+        metrics = best_metrics(task) | more
+        stop_listening(logger, metrics, task.update)
+        done = entry(cfg, config, task, data, sitting, status, metrics)
+        sitting.end(done)
+        if (word := how(task.network)) and word.startswith("eager: ") and word != OF_TORCH:
+            log.warning("This run was trained without machine.compile=%s (%s).", cfg.machine.compile, word)
+    if full:
+        del data, task, sitting  # what they hold is the next run's
+        free()
+        raise OutOfMemory(f"Out of memory at update {done['updates']} ({full}): {NEEDS_LESS}")
+    if stop == signal.SIGINT:
+        raise KeyboardInterrupt
+    if stop == signal.SIGUSR2:
+        signal.raise_signal(stop)  # submitit listens for it, too, and queues the job again if it may
+    if stop:
+        sys.exit(128 + stop)
+    return done
+
+
+def build(cfg: DictConfig) -> tuple[Data, Task]:
+    """Data and task of a run, in a process made ready for it; the network's weights follow from the seed."""
+    keep_pages()
+    torch.set_num_threads(cfg.machine.threads)
+    torch.set_flush_denormal(True)  # vanishing gradients are denormal numbers: fifteen times slower
+    quiet_lightning()
+    if cfg.trainer.precision not in PRECISIONS:
+        raise UserError(f"trainer.precision must be {', '.join(PRECISIONS)}, not {cfg.trainer.precision!r}.")
+    matrix_products(cfg.trainer.precision)
+    pl.seed_everything(cfg.seed, verbose=False)
+    data: Data = instantiate(cfg.data)
+    network: Network = instantiate(cfg.model)
+    network.save_memory = cfg.machine.save_memory
+    lstm = any(isinstance(module, torch.nn.LSTM) for module in network.modules())
+    if lstm and cfg.trainer.precision == "bf16-mixed" and cfg.machine.accelerator == "cpu":
+        raise UserError("Few CPUs have an LSTM in bf16: set trainer.precision=32-true (another run) or use a GPU.")
+    task: Task = instantiate(cfg.task, network=network)
+    if task.carries_state and cfg.machine.devices > 1:
+        raise UserError("This task carries its state from batch to batch, on one device: set machine.devices=1.")
+    check_devices(cfg.machine.devices, cfg.machine.accelerator, data.batch_size)
+    if cfg.machine.devices > 1:
+        synchronise_batch_norm(task.network)
+    if cfg.machine.compile is not None:
+        if cfg.machine.devices > 1:
+            raise UserError("machine.compile works on one device: leave machine.devices out, or machine.compile=null.")
+        compile_(task.network, cfg.machine.compile, keep_state=task.carries_state, seq_len=data.regular_len)
+    return data, task
+
+
+def fit(cfg: DictConfig, task: Task, data: Data, sitting: Sitting, logger: Logger | None) -> tuple[str, int]:
+    """Train to the last update; returns the record's status, and the signal that stopped it or 0."""
+    if task.finished:
+        return "finished", 0
+    try:
+        with Ranks(cfg.machine.devices, follow, cfg) as rank:
+            checkpoint = Checkpoint(
+                sitting.save, cfg.machine.checkpoint_seconds, cfg.trainer.max_time, agree=rank.agree
+            )
+            make_updates(cfg, task, data, rank, checkpoint, logger, [UpdateBar()] if cfg.machine.progress else [])
+    except Interrupted as interrupted:
+        return "interrupted", interrupted.signal
+    except Diverged:
+        log.warning("The loss is not a number at update %s: the run ends as diverged.", task.update)
+        return "diverged", 0
+    sitting.save()
+    return ("finished" if task.best else "diverged"), 0
+
+
+def follow(rank: Rank, cfg: DictConfig) -> None:
+    """What a rank above 0 does (``training.ranks``): the same updates from the same checkpoint, and not a word."""
+    data, task = build(cfg)
+    folder = record.ROOT / cfg.machine.runs
+    signature = record.signature(record.signed(cfg))
+    Sitting(folder / signature, signature, task, device_name(cfg.machine.accelerator))
+    data.setup()
+    checkpoint = Checkpoint(lambda: None, math.inf, None, agree=rank.agree, hears=False)
+    with contextlib.suppress(Interrupted, Diverged):
+        make_updates(cfg, task, data, rank, checkpoint, None, [])
+
+
+def make_updates(
+    cfg: DictConfig,
+    task: Task,
+    data: Data,
+    rank: Rank,
+    checkpoint: Checkpoint,
+    logger: Logger | None,
+    callbacks: list[pl.Callback],
+) -> None:
+    """Train from the update that the task is at to the last one, or until ``checkpoint`` stops it."""
+    fitting = trainer(
+        cfg,
+        **rank.options,
+        logger=logger or False,
+        callbacks=[checkpoint, *callbacks],
+        max_steps=task.max_updates - task.update,
+        reload_dataloaders_every_n_epochs=1,  # Lightning's epoch is the stretch to the next validation
+        gradient_clip_val=cfg.trainer.clip,
+        gradient_clip_algorithm=cfg.trainer.clip_by,
+    )
+    with checkpoint:
+        fitting.fit(task, datamodule=data)
+
+
+def test(cfg: DictConfig, task: Task, data: Data) -> dict[str, float]:
+    """The one look at the test data, with the weights that validation chose."""
+    task.load_best()
+    testing = trainer(cfg, **Rank().options)
+    testing.test(task, datamodule=data, verbose=False)
+    return {name: float(value) for name, value in testing.callback_metrics.items()}
+
+
+def trainer(cfg: DictConfig, logger: Logger | bool = False, **options: Any) -> pl.Trainer:
+    """Lightning's Trainer without what this project does itself (checkpoints, bars) or does not want (samplers).
+
+    ``trainer.precision`` is one of PRECISIONS; tf32 is 32-true but for matrix products (``matrix_products``).
+    """
+    return pl.Trainer(
+        accelerator=cfg.machine.accelerator,
+        precision="32-true" if cfg.trainer.precision == "tf32" else cfg.trainer.precision,
+        logger=logger,
+        log_every_n_steps=1,
+        num_sanity_val_steps=0,
+        max_epochs=-1,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        inference_mode=False,  # batch-norm statistics are recomputed in there and used in training
+        default_root_dir=record.ROOT / cfg.machine.runs,
+        **options,
+    )
+
+
+def entry(
+    cfg: DictConfig, config: dict, task: Task, data: Data, sitting: Sitting, status: str, metrics: dict[str, float]
+) -> dict[str, Any]:
+    """What the record of this run says."""
+    return {
+        "signature": sitting.signature,
+        "overrides": record.told(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [],
+        "config": config,
+        "seed": cfg.seed,
+        "metrics": metrics,
+        "status": status,
+        "parameters": sum(p.numel() for p in task.network.parameters()),
+        "updates": task.update,
+        "examples": task.update * data.batch_size,
+        "data": data.describe(),
+        **sitting.provenance(),
+    }
+
+
+def no_memory(error: Exception) -> tuple[str, dict[str, float]]:
+    """What the memory ran out for, in words and as a metric, where it is that; any other error is raised again."""
+    reason = out_of_memory(error)
+    if reason is None:
+        raise error
+    asked = asked_gib(reason)
+    if asked is None:
+        return (str(reason).strip() or type(reason).__name__).splitlines()[0], {}
+    return f"asked for {size(asked)}", {"memory/asked_gib": round(asked, 6)}
+
+
+def best_metrics(task: Task) -> dict[str, float]:
+    """The validation that chose the weights, and its update; empty where none was a number."""
+    if task.best is None:
+        return {}
+    return {f"val/{task.metric}": task.best["value"], "best_update": task.best["update"]}

@@ -1,0 +1,163 @@
+"""One sitting of a run: from a start or a checkpoint until it ends, is stopped or killed."""
+
+import contextlib
+import errno
+import fcntl
+import logging
+import time
+import warnings
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from indrnn import record
+from indrnn.errors import UserError
+from indrnn.tasks import Task
+from indrnn.training.compiled import how
+from indrnn.training.tensors import load_tensors, save_tensors, set_aside
+
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # some shared file systems
+
+log = logging.getLogger(__name__)
+
+
+class Sitting:
+    """Takes up a run's checkpoint, if there is one, and keeps what the record says of time and place.
+
+    Args:
+        folder: of the run.
+        signature: of the run; a checkpoint of another one is refused.
+        task: takes up the state of the checkpoint.
+        device: what this sitting computes on, in words.
+    """
+
+    def __init__(self, folder: Path, signature: str, task: Task, device: str):
+        self.path, self.signature, self.task, self.device = folder / "last.ckpt", signature, task, device
+        self.began = time.monotonic()
+        past = self._load()
+        self.started = past.get("started", datetime.now(UTC).isoformat(timespec="seconds"))
+        self.wall_seconds = past.get("wall_seconds", 0.0)
+        self.here = record.code()
+        self.code = dict(self.here)
+        self.before: list[dict[str, Any]] = []
+        if past:
+            task.load_state(past["task"])
+            self.before = past.get("sittings", [untold(past)])
+            for key in ("commit", "source"):  # two codes trained one run: say so
+                if past["code"][key].split("+")[-1] != self.code[key]:
+                    self.code[key] = f"{past['code'][key]}+{self.code[key]}"
+                else:
+                    self.code[key] = past["code"][key]
+            self.code["dirty"] |= past["code"]["dirty"]
+        self.first = task.update
+
+    def save(self) -> None:
+        """Write the checkpoint, whole or not at all."""
+        state = {
+            "signature": self.signature,
+            "started": self.started,
+            "wall_seconds": self.elapsed(),
+            "code": self.code,
+            "sittings": self.sittings(),
+            "task": self.task.state(),
+        }
+        save_tensors(self.path, state)
+
+    def elapsed(self) -> float:
+        """Seconds of all sittings together."""
+        return self.wall_seconds + time.monotonic() - self.began
+
+    def sittings(self) -> list[dict[str, Any]]:
+        """Where this run was made so far: one entry for sittings in a row on the same device with the same code."""
+        now = {key: self.here[key] for key in ("commit", "source", "versions")} | {"device": self.device}
+        if compiled := how(self.task.network):
+            now["compile"] = compiled
+        span = {"updates": [self.first, self.task.update], "seconds": round(time.monotonic() - self.began, 2)}
+        *others, last = self.before or [{}]
+        if last and now == {key: value for key, value in last.items() if key not in span}:
+            span = {"updates": [last["updates"][0], self.task.update], "seconds": last["seconds"] + span["seconds"]}
+            return [*others, now | span | {"seconds": round(span["seconds"], 2)}]
+        return [*self.before, now | span]
+
+    def provenance(self) -> dict[str, Any]:
+        """The record's commit, source, dirty, versions, device, started, wall_seconds, sittings."""
+        times = {"started": self.started, "wall_seconds": round(self.elapsed(), 2)}
+        return {**self.code, "device": self.device, **times, "sittings": self.sittings()}
+
+    def end(self, done: dict[str, Any]) -> None:
+        """Write the record; of a run that needs no further sitting keep the chosen weights and drop the checkpoint."""
+        folder = self.path.parent
+        final = done["status"] in record.FINAL
+        if final and self.task.best:
+            save_tensors(folder / "weights.pt", self.task.best["network"])
+        record.write(folder, done, self.task.curve)
+        if final:
+            self.path.unlink(missing_ok=True)
+
+    def _load(self) -> dict[str, Any]:
+        if not self.path.exists():
+            return {}
+        try:
+            past = load_tensors(self.path)
+            problem = self._unfit(past)
+        except Exception as error:  # a damaged file raises whatever the unpickler meets first
+            problem = f"is damaged ({type(error).__name__})"
+        if problem:
+            aside = set_aside(self.path)
+            log.warning("%s %s: it is kept as %s, and the run starts from the beginning.", self.path, problem, aside)
+            return {}
+        return past
+
+    def _unfit(self, past: dict[str, Any]) -> str:
+        """Why a checkpoint that can be read cannot be gone on with; empty where it can."""
+        if past["signature"] != self.signature:
+            return "belongs to another run"
+        if shapes(past["task"]["task"]) != shapes(self.task.state_dict()):
+            return "was written by other code"
+        return ""
+
+
+def untold(past: dict[str, Any]) -> dict[str, Any]:
+    """What a checkpoint without sittings, of an earlier version, tells of those before."""
+    told = {key: past["code"][key] for key in ("commit", "source", "versions")}
+    span = {"updates": [0, past["task"]["update"]], "seconds": round(past["wall_seconds"], 2)}
+    return told | {"device": "a device that was not written down"} | span
+
+
+def shapes(state: dict[str, torch.Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in state.items()}
+
+
+@contextlib.contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Hold a run's folder, rid of what a killed process was writing; the lock ends with the process in any case.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{folder} is being trained by another process: wait for it, or stop it.") from None
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            log.warning("The file system of %s has no locks: do not start one run twice at the same time.", folder)
+        else:
+            record.remove_parts(folder)
+        yield
+
+
+def quiet_lightning() -> None:
+    """Leave out Lightning's greetings and tips, and two warnings that do not hold here."""
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # Batches are made from arrays in memory in well under a millisecond; worker processes would only slow that down.
+    warnings.filterwarnings("ignore", message=".*does not have many workers which may be a bottleneck.*")
+    # Lightning 2.6 calls a function of torch that goes on to work under another name; nothing of ours is concerned.
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*", category=FutureWarning)
