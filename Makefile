@@ -31,7 +31,7 @@ PYTHONS = $(if $(PYTHON),'$(PYTHON)',python3 python3.12 python3.11)
 SETUP = scripts/setup.py --extras '$(EXTRAS)' $(if $(PYTHON),--this-python) \
 	$(if $(filter setup,$(MAKECMDGOALS)),,--quiet)
 
-.PHONY: help setup test test-slow lint data plan reproduce-table publish milestones tables adding mnist \
+.PHONY: help setup test test-slow house lint data plan reproduce-table publish milestones tables adding mnist \
 	pmnist depth sensitivity ablations ptb-char ptb-word ntu bench gradients start-of-u figures smoke clean lock wandb-sync
 .NOTPARALLEL:
 
@@ -55,6 +55,9 @@ test: setup ## run the tests, JOBS at a time and at most 8
 test-slow: ## set up EXTRAS=cluster, then run the slow tests: fifty kills, submitit, ray, two devices
 	@$(MAKE) setup EXTRAS=cluster
 	$(TEST) -m slow
+
+house: setup ## draw the plan of src/indrnn: wings, floors, lines and imports
+	.venv/bin/python tests/house.py
 
 lint: setup ## check style and formatting
 	$(LINT)

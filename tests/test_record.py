@@ -5,6 +5,7 @@ import json
 import logging
 
 import pytest
+from hydra.utils import get_object
 
 from indrnn import record
 
@@ -117,3 +118,23 @@ def test_published_records_keep_their_signature():
         published = json.loads(path.read_text())
         assert record.signature(published["config"]) == published["signature"] == path.parent.name
         assert not published["dirty"]
+
+
+def test_published_configs_name_classes_that_are_there_under_the_same_signature():
+    """Classes move, and a run keeps the name that it got when its config was signed first."""
+    targets = set()
+
+    def gather(value) -> None:
+        if isinstance(value, dict):
+            targets.update(entry for key, entry in value.items() if key == "_target_")
+            for entry in value.values():
+                gather(entry)
+
+    for path in (record.ROOT / "results" / "runs").glob("*/run.json"):
+        published = json.loads(path.read_text())
+        today = record.moved(published["config"])
+        assert record.signature(today) == published["signature"]
+        gather(today)
+    assert {"indrnn.tasks.schedules.OneCycle", "indrnn.networks.PlainIndRNN"} <= targets
+    assert all(callable(get_object(target)) for target in targets)
+    assert all(callable(get_object(target)) for target in record.SIGNED_AS)

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from indrnn.errors import UserError, positive
 from indrnn.layers.norm_dropout import FrameBatchNorm, SequenceBatchNorm, SharedMaskDropout, sequence_norm
 from indrnn.layers.padding import at, blank, valid_steps
-from indrnn.recurrence import normed, recurrence
+from indrnn.recurrence import batch_normed, recurrence
 
 BATCH_NORM = ("before", "after", None)
 
@@ -104,14 +104,14 @@ class IndRNNUnit(nn.Module):
         u = self._used_u()
         if self._in_few_passes(x):
             scale = self.dropout.mask(x.shape[1], u)
-            y, h, *statistics = normed.normed_recurrence(
+            y, h, *statistics = batch_normed.normed_recurrence(
                 x, W, b, u, h0, self.norm.weight, self.norm.bias, self.norm.eps, scale
             )
             self.norm.track_(*statistics, count=x.shape[0] * x.shape[1])
             self._show(h)
             return y, last_of(h)
         if self._alone_in_few_passes(x, W):
-            h = normed.layer(x, W, b, u, h0)
+            h = batch_normed.layer(x, W, b, u, h0)
             self._show(h)
             return self.dropout(h), last_of(h)
         z = x if W is None else F.linear(x, W, b)
@@ -123,14 +123,14 @@ class IndRNNUnit(nn.Module):
         return self.dropout(self.norm(h, None, start) if self.batch_norm == "after" else h), last
 
     def _in_few_passes(self, x: Tensor) -> bool:
-        """Whether ``normed`` computes this: ReLU, then batch norm that takes its statistics from this batch alone."""
+        """Whether ``batch_normed`` serves: ReLU, then batch norm that takes its statistics from this batch alone."""
         taken = self.batch_norm == "after" and self.norm.training and type(self.norm) is SequenceBatchNorm
-        return taken and normed.serves(x, self.activation, self.backend)
+        return taken and batch_normed.serves(x, self.activation, self.backend)
 
     def _alone_in_few_passes(self, x: Tensor, W: Tensor | None) -> bool:
-        """Whether ``normed`` computes this: ReLU with input weights, no batch norm. Compiled, the parts are seen."""
+        """Whether ``batch_normed`` serves: ReLU with input weights, no batch norm. Compiled, the parts are seen."""
         taken = self.batch_norm is None and W is not None and not torch.compiler.is_compiling()
-        return taken and normed.serves(x, self.activation, self.backend)
+        return taken and batch_normed.serves(x, self.activation, self.backend)
 
     def _run_padded(
         self, start: int, x: Tensor, W: Tensor | None, b: Tensor | None, h0: Tensor | None, lengths: Tensor

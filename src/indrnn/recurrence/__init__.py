@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from indrnn.out_of_memory import out_of_memory
-from indrnn.recurrence import cpu, reference, scan, triton
+from indrnn.recurrence import cpu, reference, scan, walk
 
 __all__ = ["available_backends", "recurrence"]
 
-_BACKENDS = {"cpu": cpu, "triton": triton, "scan": scan, "reference": reference}
+_BACKENDS = {"cpu": cpu, "triton": walk, "scan": scan, "reference": reference}
 # Where a GPU scans instead of walking from step to step: long sequences in few columns (b, n). A walk has as many lanes
 # as columns and a GPU wants 100,000 of them, but it reads x once and the scan twice. An estimate: on
 # an H200 the scan won from T = 700 on at 4,096 columns.

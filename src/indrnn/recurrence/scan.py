@@ -30,7 +30,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from indrnn.recurrence import scan_triton, triton
+from indrnn.recurrence import scan_triton, walk
 from indrnn.recurrence.reference import activate, pull_back
 
 
@@ -66,7 +66,7 @@ def backward(
 
 @functools.cache
 def _kernels_run(activation: str, dtype: torch.dtype, device: torch.device) -> bool:
-    if not triton.serves(device.type, activation):
+    if not walk.serves(device.type, activation):
         return False
     reason = scan_triton.missing(activation, dtype, device)
     if reason is not None:

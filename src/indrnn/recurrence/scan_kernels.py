@@ -1,6 +1,6 @@
 """The kernels of `scan_triton.py`: lines (knee, left, right) of chunks of time, and the walk over the chunks.
 
-What they compute is defined in `scan.py`; loads are issued AHEAD steps together, as in `triton_kernels.py`.
+What they compute is defined in `scan.py`; loads are issued AHEAD steps together, as in `walk_kernels.py`.
 
 Shapes: T time, B batch, N neurons, C chunks of time; x, h, dh (T, B·N), u, slope (N,), lines (3 or 2, C, B·N), states,
 after (C, B·N).
@@ -9,7 +9,7 @@ after (C, B·N).
 import triton
 import triton.language as tl
 
-from indrnn.recurrence.triton_kernels import SIZES, activate, pull_back
+from indrnn.recurrence.walk_kernels import SIZES, activate, pull_back
 
 
 @triton.jit(do_not_specialize=SIZES)

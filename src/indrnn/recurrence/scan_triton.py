@@ -1,6 +1,6 @@
 """The scan of `scan.py` on a GPU: lines of all chunks at once, the walk over the chunks, the walks inside them.
 
-The kernels of `triton.py` walk inside the chunks; what was checked on a GPU stands there. Rounding in float32 at long
+The kernels of `walk.py` walk inside the chunks; what was checked on a GPU stands there. Rounding in float32 at long
 memory: dh0 was off by 3.3e-5 on an H200, where 2e-5 is allowed. A gradient of u is summed by each lane in the order of
 time and then over lanes and chunks by torch.sum: the same bits every time.
 
@@ -10,7 +10,7 @@ Shapes: T time, B batch, N neurons, C chunks of time; x, h and their gradients (
 import torch
 from torch import Tensor
 
-from indrnn.recurrence import triton
+from indrnn.recurrence import walk
 from indrnn.recurrence.reference import activate
 
 
@@ -33,7 +33,7 @@ def missing(activation: str, dtype: torch.dtype, device: torch.device) -> str | 
     def run_backward(dh, h, u, h0, activation, _):
         return backward(dh, h, u, h0, activation, 8)
 
-    return triton.trial(run_forward, run_backward, activation, dtype, device)
+    return walk.trial(run_forward, run_backward, activation, dtype, device)
 
 
 def forward(x: Tensor, u: Tensor, h0: Tensor, activation: str, length: int) -> Tensor:
@@ -46,7 +46,7 @@ def forward(x: Tensor, u: Tensor, h0: Tensor, activation: str, length: int) -> T
         states = x.new_empty(chunks, B, N)
         states[0] = h[0]
         _states_between(x, u, states, activation, length)
-        triton.walk(x, u, states, h, activation, 0.0, begin=1, chunk=length)
+        walk.walk(x, u, states, h, activation, 0.0, begin=1, chunk=length)
     return h
 
 
@@ -61,9 +61,9 @@ def backward(
     if len(after) > 1:
         lines = h.new_empty(2, *after.shape)
         sizes = (length, len(after), T, B * N, N)
-        triton.launch(chunk_lines_back, after, dh, h, u, lines, *sizes, ACTIVATION=activation)
-        triton.launch(over_chunks_back, after[:1], lines, slope(u, length), after, len(after), B * N, N)
-    return triton.walk_back(dh, h, u, h0, after, activation, 0.0, chunk=length)
+        walk.launch(chunk_lines_back, after, dh, h, u, lines, *sizes, ACTIVATION=activation)
+        walk.launch(over_chunks_back, after[:1], lines, slope(u, length), after, len(after), B * N, N)
+    return walk.walk_back(dh, h, u, h0, after, activation, 0.0, chunk=length)
 
 
 def _states_between(x: Tensor, u: Tensor, states: Tensor, activation: str, length: int) -> None:
@@ -75,5 +75,5 @@ def _states_between(x: Tensor, u: Tensor, states: Tensor, activation: str, lengt
         lines = x.new_empty(3, chunks - 1, B, N)
         sizes = (chunks - 1, B * N, N)
         largest = largest_state(x.dtype)
-        triton.launch(chunk_lines, states[1:], x, u, lines, 1, length, *sizes, ACTIVATION=activation, LARGEST=largest)
-        triton.launch(over_chunks, states[:1], lines, slope(u, length), u, states, *sizes, ACTIVATION=activation)
+        walk.launch(chunk_lines, states[1:], x, u, lines, 1, length, *sizes, ACTIVATION=activation, LARGEST=largest)
+        walk.launch(over_chunks, states[:1], lines, slope(u, length), u, states, *sizes, ACTIVATION=activation)

@@ -17,7 +17,7 @@ import torch
 
 from indrnn import recurrence as room
 from indrnn.bench.gpu.kernels import PASSES, attempt, device_ms, one_pass
-from indrnn.recurrence import recurrence, triton
+from indrnn.recurrence import recurrence, walk
 
 N = 128  # neurons, wherever only the number of columns matters
 LAUNCHED = ((784, 4096), (5000, 4096), (5000, 6400), (50, 256_000), (20, 65_536))  # T, columns
@@ -43,12 +43,12 @@ def launches(device: torch.device) -> list[dict[str, Any]]:
 @contextlib.contextmanager
 def launched(settings: dict[str, int]) -> Iterator[None]:
     """``triton.LAUNCH`` is ``settings`` meanwhile."""
-    before = dict(triton.LAUNCH)
-    triton.LAUNCH.update(settings)
+    before = dict(walk.LAUNCH)
+    walk.LAUNCH.update(settings)
     try:
         yield
     finally:
-        triton.LAUNCH.update(before)
+        walk.LAUNCH.update(before)
 
 
 def timed(what: str, T: int, columns: int, device: torch.device, backend: str) -> dict[str, float]:

@@ -17,7 +17,7 @@ import torch
 from indrnn import record
 from indrnn.bench.gpu import constants, kernels, layers, report, update
 from indrnn.errors import UserError
-from indrnn.recurrence import SCAN_FROM_STEPS, SCAN_UP_TO_COLUMNS, available_backends, triton
+from indrnn.recurrence import SCAN_FROM_STEPS, SCAN_UP_TO_COLUMNS, available_backends, walk
 
 # In this order: what may take long comes last, and everything before it is written by then.
 PARTS: dict[str, Callable[[torch.device, dict[str, Any]], list[dict[str, Any]]]] = {
@@ -83,7 +83,7 @@ def measure(device: torch.device, out: Path, only: Iterable[str] = ()) -> str:
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         **record.code(),
         "backends": available_backends(device.type),
-        "constants": {"SCAN_FROM_STEPS": SCAN_FROM_STEPS, "SCAN_UP_TO_COLUMNS": SCAN_UP_TO_COLUMNS} | triton.LAUNCH,
+        "constants": {"SCAN_FROM_STEPS": SCAN_FROM_STEPS, "SCAN_UP_TO_COLUMNS": SCAN_UP_TO_COLUMNS} | walk.LAUNCH,
         "rounds": kernels.ROUNDS,
         "seconds": {},
         "planned": names,

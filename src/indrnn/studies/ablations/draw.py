@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from indrnn.studies.ablations.courses import OFF, Course, course
+from indrnn.studies.ablations.state_curves import OFF, Course, course
 from indrnn.tables.judged import Report
 
 QUESTION = "activation"

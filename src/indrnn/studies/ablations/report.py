@@ -8,7 +8,7 @@ from pathlib import Path
 
 from indrnn import record
 from indrnn.studies.ablations import draw, pairs
-from indrnn.studies.ablations.courses import OFF, course
+from indrnn.studies.ablations.state_curves import OFF, course
 from indrnn.studies.summary import plus_minus
 from indrnn.tables import chance, judged, render, schema
 from indrnn.tables.judged import Report, Result

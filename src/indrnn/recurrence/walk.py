@@ -71,7 +71,7 @@ def walk(
     begin: int = 0, chunk: int | None = None,
 ) -> None:  # fmt: skip
     """Fills h from step ``begin`` on, in chunks (one, if no length is given) that start from the states ``starts``."""
-    from indrnn.recurrence.triton_kernels import walk
+    from indrnn.recurrence.walk_kernels import walk
 
     T, B, N = x.shape
     sizes = (begin, T if chunk is None else chunk, T, B * N, N)
@@ -83,7 +83,7 @@ def walk_back(
     chunk: int | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """dx, du, dh0, in chunks (one, if no length is given) that start from the dz after them, ``ends``."""
-    from indrnn.recurrence.triton_kernels import walk_back
+    from indrnn.recurrence.walk_kernels import walk_back
 
     T, B, N = h.shape
     dx, du = torch.empty_like(h), torch.zeros_like(ends, dtype=torch.float64)

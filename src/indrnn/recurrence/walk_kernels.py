@@ -1,4 +1,4 @@
-"""The kernels of `triton.py`: one column (b, n) per lane, one chunk of time per program, several loads in flight.
+"""The kernels of `walk.py`: one column (b, n) per lane, one chunk of time per program, several loads in flight.
 
     h_t = σ(x_t + u ⊙ h_{t-1}),   dz_t = σ'_t ⊙ (dh_t + u ⊙ dz_{t+1})
 

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from hypothesis.configuration import set_hypothesis_home_dir
 
 import indrnn.recurrence as package
-from indrnn.recurrence import available_backends, recurrence, reference, scan, scan_triton, triton
+from indrnn.recurrence import available_backends, recurrence, reference, scan, scan_triton, walk
 
 set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "hypothesis")
 SAME = settings(deadline=None, derandomize=True, database=None, max_examples=60)
-interpreted = pytest.mark.skipif(triton.serves("cpu", "relu"), reason="this process interprets Triton")
+interpreted = pytest.mark.skipif(walk.serves("cpu", "relu"), reason="this process interprets Triton")
 
 
 def test_kernels_on_a_gpu_or_interpreted():
@@ -39,24 +39,24 @@ def test_kernels_compile_for_gpus_that_are_not_here(capability, tmp_path, monkey
     compiler = pytest.importorskip("triton.compiler")
     from triton.backends.compiler import GPUTarget
 
-    from indrnn.recurrence import scan_kernels, triton_kernels
+    from indrnn.recurrence import scan_kernels, walk_kernels
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    walks = [triton_kernels.walk, triton_kernels.walk_back]
+    walks = [walk_kernels.walk, walk_kernels.walk_back]
     scans = [scan_kernels.chunk_lines, scan_kernels.over_chunks, scan_kernels.chunk_lines_back]
     cases = [(kernel, a) for kernel in walks for a in ("relu", "leaky_relu", "tanh", "identity")]
     cases += [(kernel, a) for kernel in scans for a in ("relu", "identity")]
     cases += [(scan_kernels.over_chunks_back, "of any activation")]
     for kernel, activation in cases:
         given = {"ACTIVATION": activation, "SLOPE": 0.2, "LARGEST": scan_triton.largest_state(torch.float32)}
-        given |= triton.LAUNCH
+        given |= walk.LAUNCH
         constants = {name: given[name] for name in kernel.arg_names if name in given}
         types = {name: "constexpr" for name in constants}
-        types |= {name: "i32" for name in kernel.arg_names if name in triton_kernels.SIZES}
+        types |= {name: "i32" for name in kernel.arg_names if name in walk_kernels.SIZES}
         types = {name: "*fp64" if name == "du" else "*fp32" for name in kernel.arg_names} | types
         source = compiler.ASTSource(kernel, types, constexprs=constants)
         target = GPUTarget("cuda", capability, 32)
-        assert compiler.compile(source, target=target, options={"num_warps": triton.LAUNCH["num_warps"]}).asm["cubin"]
+        assert compiler.compile(source, target=target, options={"num_warps": walk.LAUNCH["num_warps"]}).asm["cubin"]
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_without_triton_the_cpu_misses_nothing():
     code = "import sys; sys.modules['triton'] = None; import torch, indrnn.recurrence as r; "
     code += "r.recurrence(torch.ones(2, 1, 1), torch.ones(1)); "
     code += "assert r.available_backends('cpu') == ('cpu', 'scan', 'reference'); "
-    code += "assert 'triton' in r.triton.missing('relu', torch.float32, torch.device('cpu'))"
+    code += "assert 'triton' in r.walk.missing('relu', torch.float32, torch.device('cpu'))"
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     subprocess.run([sys.executable, "-W", "error::RuntimeWarning", "-c", code], env=environment, check=True)
 

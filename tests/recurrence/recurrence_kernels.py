@@ -12,7 +12,7 @@ from test_recurrence import gradients
 from torch.library import opcheck
 
 import indrnn.recurrence as package
-from indrnn.recurrence import available_backends, recurrence, reference, scan, scan_triton, triton
+from indrnn.recurrence import available_backends, recurrence, reference, scan, scan_triton, walk
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 # Relative to the largest entry of a neuron: rounding grows with u^T, and so does the entry.
@@ -178,7 +178,7 @@ def forget():
 
 
 def test_where_no_kernel_runs_the_next_backend_takes_over_with_one_warning_each(monkeypatch, forget):
-    monkeypatch.setattr(triton, "launch", refuse)
+    monkeypatch.setattr(walk, "launch", refuse)
     x, u, h0, _ = sample(20, 2, 3)
     with pytest.warns(RuntimeWarning) as caught:
         for _ in range(2):
@@ -196,8 +196,8 @@ def test_where_no_kernel_runs_the_next_backend_takes_over_with_one_warning_each(
 
 
 def test_a_kernel_that_computes_something_else_is_not_used(monkeypatch, forget):
-    forward = triton.forward
-    monkeypatch.setattr(triton, "forward", lambda *a: forward(*a) * 1.001)
+    forward = walk.forward
+    monkeypatch.setattr(walk, "forward", lambda *a: forward(*a) * 1.001)
     with pytest.warns(RuntimeWarning, match="wrong numbers"):
         chosen = package._choose(("triton", "reference"), DEVICE, "tanh", torch.float32)
     assert chosen is reference
@@ -207,6 +207,6 @@ def test_full_memory_is_not_taken_for_a_missing_backend(monkeypatch, forget):
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(triton, "forward", full)
+    monkeypatch.setattr(walk, "forward", full)
     with pytest.raises(torch.OutOfMemoryError):
         recurrence(*sample(3, 2, 3)[:3], backend="triton")

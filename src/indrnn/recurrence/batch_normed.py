@@ -14,7 +14,7 @@ import functools
 import torch
 from torch import Tensor
 
-from indrnn.recurrence import cpu_normed
+from indrnn.recurrence import cpu_batch_normed
 
 
 def serves(x: Tensor, activation: str, backend: str) -> bool:
@@ -35,7 +35,7 @@ def _compiles(dtype: torch.dtype) -> bool:
     return _missing(dtype) is None  # where numba fails, the plain recurrence says so
 
 
-_missing = functools.cache(cpu_normed.missing)
+_missing = functools.cache(cpu_batch_normed.missing)
 
 
 def normed_recurrence(
@@ -77,7 +77,7 @@ def _forward(
     x: Tensor, W: Tensor | None, b: Tensor | None, u: Tensor, h0: Tensor,
     weight: Tensor | None, bias: Tensor | None, eps: float, scale: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    return cpu_normed.forward(x, W, b, u, h0, weight, bias, eps, scale)
+    return cpu_batch_normed.forward(x, W, b, u, h0, weight, bias, eps, scale)
 
 
 @torch.library.custom_op("indrnn::normed_recurrence_backward", mutates_args=())
@@ -85,7 +85,7 @@ def _backward(
     dy: Tensor, x: Tensor, W: Tensor | None, h: Tensor, u: Tensor, h0: Tensor,
     weight: Tensor | None, mean: Tensor, var: Tensor, eps: float, scale: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    return cpu_normed.backward(dy, x, W, h, u, h0, weight, mean, var, eps, scale)
+    return cpu_batch_normed.backward(dy, x, W, h, u, h0, weight, mean, var, eps, scale)
 
 
 @_forward.register_fake

@@ -9,7 +9,7 @@ from scipy import stats
 
 from indrnn import publish, record
 from indrnn.studies.ablations import pairs, report
-from indrnn.studies.ablations.courses import course
+from indrnn.studies.ablations.state_curves import course
 from indrnn.tables import judged, plan, schema
 
 OFF = {"off_share": 40.0, "off_steps": 5.0, "off_neurons": 3.0}

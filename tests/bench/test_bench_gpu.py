@@ -11,7 +11,7 @@ import torch
 from indrnn import record
 from indrnn.bench.gpu import constants, kernels, layers, parts, report, update
 from indrnn.errors import UserError
-from indrnn.recurrence import triton
+from indrnn.recurrence import walk
 
 CPU = torch.device("cpu")
 DEVICES = [CPU, torch.device("cuda", 0)] if torch.cuda.is_available() else [CPU]
@@ -228,15 +228,15 @@ def test_lstm_against_indrnn():
 
 
 def test_every_launch_setting_is_tried_and_the_old_one_comes_back(monkeypatch):
-    before, seen = dict(triton.LAUNCH), []
+    before, seen = dict(walk.LAUNCH), []
 
     def timed(what, T, columns, device, backend):
-        seen.append((T, columns, what, *triton.LAUNCH.values()))
+        seen.append((T, columns, what, *walk.LAUNCH.values()))
         return {"ms": 1.0}
 
     monkeypatch.setattr(constants, "timed", timed)
     rows = constants.launches(CPU)
-    assert len(set(seen)) == len(rows) == 5 * 2 * 27 and triton.LAUNCH == before
+    assert len(set(seen)) == len(rows) == 5 * 2 * 27 and walk.LAUNCH == before
     assert {tuple(x[key] for key in before) for x in rows} == {row[3:] for row in seen}
 
 

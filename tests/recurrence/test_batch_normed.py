@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from indrnn.layers import IndRNNLayer, IndRNNUnit
 from indrnn.layers.norm_dropout import recompute_batch_norm
 from indrnn.networks import PlainIndRNN
-from indrnn.recurrence import cpu_normed, normed, recurrence
+from indrnn.recurrence import batch_normed, cpu_batch_normed, recurrence
 
 TOLERANCE = {torch.float64: {"rtol": 1e-10, "atol": 1e-10}, torch.float32: {"rtol": 1e-4, "atol": 1e-4}}
 EPS = 1e-5
@@ -19,7 +19,7 @@ M = 3
 # T, B, N: two steps of one sequence, one step of two; odd; wider than one block of columns.
 SIZES = [(2, 1, 4), (1, 2, 4), (7, 5, 3), (16, 4, 8), (3, 2, 4099)]
 pytestmark = pytest.mark.skipif(
-    not normed.serves(torch.zeros(2, 1, 1), "relu", "auto"), reason="numba cannot compile here"
+    not batch_normed.serves(torch.zeros(2, 1, 1), "relu", "auto"), reason="numba cannot compile here"
 )
 
 
@@ -54,10 +54,10 @@ def run(function, inputs, scale, dy, dh, dtype=torch.float64):
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("chunk", [1, 1 << 21], ids=["a step a chunk", "one chunk"])
 def test_like_the_layer_taken_apart(monkeypatch, with_W, T, B, N, dtype, chunk):
-    monkeypatch.setattr(cpu_normed, "_STRETCH", chunk)
+    monkeypatch.setattr(cpu_batch_normed, "_STRETCH", chunk)
     inputs, scale, dy, dh = sample(T, B, N, with_W)
     for used in ((dy, None), (dy, dh)):
-        for ours, exact in zip(run(normed.normed_recurrence, inputs, scale, *used, dtype),
+        for ours, exact in zip(run(batch_normed.normed_recurrence, inputs, scale, *used, dtype),
                                run(taken_apart, inputs, scale, *used), strict=True):  # fmt: skip
             for a, b in zip(ours, exact, strict=True):
                 size = b.abs().max().clamp(min=1)
@@ -68,7 +68,8 @@ def test_states_alone_have_gradients_too():
     inputs, scale, _, dh = sample(7, 5, 3, True)
     inputs = [a.requires_grad_() for a in inputs]
     found = [
-        torch.autograd.grad(f(*inputs, EPS, scale)[1], inputs[:5], dh) for f in (normed.normed_recurrence, taken_apart)
+        torch.autograd.grad(f(*inputs, EPS, scale)[1], inputs[:5], dh)
+        for f in (batch_normed.normed_recurrence, taken_apart)
     ]
     for a, b in zip(*found, strict=True):
         torch.testing.assert_close(a, b, **TOLERANCE[torch.float64])
@@ -82,10 +83,10 @@ def alone(x, W, b, u, h0):
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("chunk", [1, 1 << 21], ids=["a step a chunk", "one chunk"])
 def test_a_layer_without_batch_norm(monkeypatch, T, B, N, dtype, chunk):
-    monkeypatch.setattr(cpu_normed, "_STRETCH", chunk)
+    monkeypatch.setattr(cpu_batch_normed, "_STRETCH", chunk)
     inputs, _, _, dh = sample(T, B, N, True)
     found = []
-    for function, kind in ((normed.layer, dtype), (alone, torch.float64)):
+    for function, kind in ((batch_normed.layer, dtype), (alone, torch.float64)):
         given = [a.detach().to(kind).requires_grad_() for a in inputs[:5]]
         h = function(*given)
         found.append([h.detach(), *torch.autograd.grad(h, given, dh.to(kind))])
@@ -96,7 +97,7 @@ def test_a_layer_without_batch_norm(monkeypatch, T, B, N, dtype, chunk):
 
 def test_second_derivatives_without_batch_norm():
     found = []
-    for function in (normed.layer, alone):
+    for function in (batch_normed.layer, alone):
         inputs, _, _, dh = sample(6, 3, 4, True)
         given = [a.requires_grad_() for a in inputs[:5]]
         h = function(*given)
@@ -114,10 +115,10 @@ def test_without_batch_norm_it_is_a_good_custom_operator():
 def test_the_layer_without_batch_norm_goes_this_way_and_comes_to_the_same(monkeypatch):
     layer = IndRNNLayer(M, 4, 1.0, (0.0, 1.0), init_std=1.0, dropout=0.5).double().eval()
     x, h0, calls = torch.randn(6, 5, M).double(), torch.rand(5, 4).double(), []
-    original = normed.layer
-    monkeypatch.setattr(normed, "layer", lambda *arguments: calls.append(1) or original(*arguments))
+    original = batch_normed.layer
+    monkeypatch.setattr(batch_normed, "layer", lambda *arguments: calls.append(1) or original(*arguments))
     y, last = layer(x, h0)
-    monkeypatch.setattr(normed, "serves", lambda *arguments: False)
+    monkeypatch.setattr(batch_normed, "serves", lambda *arguments: False)
     expected, end = layer(x, h0)
     assert calls == [1]
     torch.testing.assert_close((y, last), (expected, end))
@@ -127,7 +128,7 @@ def test_the_layer_without_batch_norm_goes_this_way_and_comes_to_the_same(monkey
 def test_second_derivatives(with_W):
     """Gradients of a function of all first gradients, against those of the layer taken apart."""
     found = []
-    for function in (normed.normed_recurrence, taken_apart):
+    for function in (batch_normed.normed_recurrence, taken_apart):
         inputs, scale, dy, _ = sample(6, 3, 4, with_W)
         given = [a.requires_grad_() for a in inputs if a is not None]
         dy.requires_grad_()
@@ -158,7 +159,7 @@ def test_same_bits_whatever_the_threads_and_every_time():
     try:
         for threads in (1, 2, 2):
             torch.set_num_threads(threads)
-            found.append(run(normed.normed_recurrence, inputs[:], scale, dy, None, torch.float32))
+            found.append(run(batch_normed.normed_recurrence, inputs[:], scale, dy, None, torch.float32))
     finally:
         torch.set_num_threads(before)
     for outputs, gradients in found[1:]:
@@ -185,7 +186,7 @@ def test_running_statistics_are_those_of_batch_norm(monkeypatch, kind, momentum)
         torch.manual_seed(step)
         y, last = ours(x)
         with monkeypatch.context() as patch:
-            patch.setattr(normed, "serves", lambda *arguments: False)
+            patch.setattr(batch_normed, "serves", lambda *arguments: False)
             torch.manual_seed(step)
             expected, end = apart(x)
         torch.testing.assert_close(y, expected)
@@ -202,7 +203,7 @@ def test_recalibration_goes_this_way_and_comes_to_the_same(monkeypatch):
         net = PlainIndRNN(M, 2, 4, 2, seq_len=6, gamma=2.0, batch_norm="after", dropout=0.5).double()
         with monkeypatch.context() as patch:
             if not fused:
-                patch.setattr(normed, "serves", lambda *arguments: False)
+                patch.setattr(batch_normed, "serves", lambda *arguments: False)
             recompute_batch_norm(net, x)
         nets.append(net)
     for a, b in zip(nets[0].buffers(), nets[1].buffers(), strict=True):
@@ -221,14 +222,14 @@ def test_recalibration_goes_this_way_and_comes_to_the_same(monkeypatch):
     ],
 )
 def test_what_it_does_not_serve(x, activation, backend):
-    assert not normed.serves(x, activation, backend)
-    assert normed.serves(torch.zeros(4, 2, 3), "relu", "cpu")
+    assert not batch_normed.serves(x, activation, backend)
+    assert batch_normed.serves(torch.zeros(4, 2, 3), "relu", "cpu")
 
 
 def test_not_a_number_stays_one():
     inputs, scale, _, _ = sample(5, 2, 3, False)
     inputs[0][2, 1, 0] = float("nan")
-    y, h, mean, var = normed.normed_recurrence(*inputs, EPS, scale)
+    y, h, mean, var = batch_normed.normed_recurrence(*inputs, EPS, scale)
     assert h[2:, 1, 0].isnan().all() and mean[0].isnan() and not mean[1:].isnan().any() and not h[:2].isnan().any()
 
 

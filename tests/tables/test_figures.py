@@ -120,7 +120,7 @@ def test_an_axis_marks_chance_of_the_test_set(tmp_path, monkeypatch):
 
 
 def test_drawing_and_rendering_start_without_torch():
-    code = "import sys, indrnn.render, indrnn.figures; assert 'torch' not in sys.modules"
+    code = "import sys, indrnn.tables.render, indrnn.tables.figures; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
