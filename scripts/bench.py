@@ -11,12 +11,15 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as train does, before torc
 
 import torch  # noqa: E402
 
-from indrnn import record  # noqa: E402
+from indrnn import (  # noqa: E402
+    files,
+    markdown_text,  # noqa: E402
+    provenance,  # noqa: E402
+)
 from indrnn.bench.cpu import language, layers, memory, skeletons  # noqa: E402
 from indrnn.bench.gpu import parts  # noqa: E402
 from indrnn.errors import UserError  # noqa: E402
 from indrnn.machine import device_name, keep_pages  # noqa: E402
-from indrnn.tables import render  # noqa: E402
 
 
 def main() -> int:
@@ -26,7 +29,7 @@ def main() -> int:
     parser.add_argument("--device", **devices, help=f"one or both (default here: {here})")
     parser.add_argument("--rounds", type=int, default=30, help="on the CPU, of which the fastest counts (default: 30)")
     parser.add_argument("--only", nargs="+", choices=parts.PARTS, help="on a GPU, parts to measure (default: all)")
-    parser.add_argument("--out", type=Path, default=record.ROOT / "results" / "benchmarks", help="where the files go")
+    parser.add_argument("--out", type=Path, default=files.ROOT / "results" / "benchmarks", help="where the files go")
     args = parser.parse_args()
     if args.rounds < 1:
         parser.error(f"--rounds must be at least 1, not {args.rounds}")
@@ -51,8 +54,8 @@ def main() -> int:
 def on_cpu(rounds: int, out: Path) -> str:
     found = measure(rounds)
     text = markdown(found)
-    record.write_whole(out / "cpu.json", json.dumps(found, indent=1) + "\n")
-    record.write_whole(out / "cpu.md", text)
+    files.write_whole(out / "cpu.json", json.dumps(found, indent=1) + "\n")
+    files.write_whole(out / "cpu.md", text)
     return text
 
 
@@ -62,7 +65,7 @@ def measure(rounds: int) -> dict:
         "threads": 1,
         "rounds": rounds,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        **record.code(),
+        **provenance.code(),
         "recurrence": layers.recurrences(rounds),
         "layer": layers.layer_steps(rounds),
         "update": layers.update(rounds),
@@ -78,30 +81,29 @@ def markdown(found: dict) -> str:
     """What was measured as tables, each with the sentence that says how to read it."""
     versions = ", ".join(f"{name} {version}" for name, version in sorted(found["versions"].items()))
     lines = ["# Speed and memory on one CPU core", ""]
-    lines += render.bullets(
+    lines += markdown_text.bullets(
         [
             f"{found['device']}, one thread, one process; {versions}.",
-            f"Commit {found['commit']} (source {found['source']}{', uncommitted changes' * found['dirty']}), "
-            f"{found['date'][:10]}. Written by `make bench`.",
+            f"Commit {provenance.words(found)}, {found['date'][:10]}. Written by `make bench`.",
             f"Times are minima of {found['rounds']} rounds (a third for networks and T = 5000, a fifteenth for the "
             "language model) in which both sides of a ratio take turns. For all: denormals flushed, freed memory kept, "
             "huge pages asked for, as in train.",
         ]
     )
     lines += ["", "## Recurrence, against a torch.add of as many arrays that allocates its output", ""]
-    lines += render.aligned(["pass", *HEADS], [row(x["what"], x) for x in found["recurrence"]])
+    lines += markdown_text.aligned(["pass", *HEADS], [row(x["what"], x) for x in found["recurrence"]])
     lines += ["", "## Layer step (M = N = 128, no batch norm), against its three matrix products", ""]
-    lines += render.aligned(["step", *HEADS], [row("forward and backward", x) for x in found["layer"]])
+    lines += markdown_text.aligned(["step", *HEADS], [row("forward and backward", x) for x in found["layer"]])
     lines += ["", "## A whole update of plain-6 MNIST, against its matrix products", ""]
-    lines += render.aligned(["update", *HEADS], [row("forward, backward, Adam", found["update"])])
+    lines += markdown_text.aligned(["update", *HEADS], [row("forward, backward, Adam", found["update"])])
     lines += ["", "Shares of the update, by torch's profiler:", ""]
     shares = found["update"]["shares"].items()
-    lines += render.aligned(["part", "share"], [[part, f"{share:.1f}%"] for part, share in shares])
+    lines += markdown_text.aligned(["part", "share"], [[part, f"{share:.1f}%"] for part, share in shares])
     lines += ["", "## Forward and backward of one network, B = 32, M = N = 128 (lengths of P19 Figure 2)", ""]
     names = list(dict.fromkeys(x["what"] for x in found["networks"]))
     lengths = list(dict.fromkeys(x["T"] for x in found["networks"]))
     times = {(x["what"], x["T"]): x for x in found["networks"]}
-    lines += render.aligned(
+    lines += markdown_text.aligned(
         ["network", *(f"T = {T}" for T in lengths)],
         [
             [name, *(f"{times[name, T]['ms']:.1f} ms ({times[name, T]['ratio']:.1f})" for T in lengths)]

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from indrnn import record
+from indrnn import files
 from indrnn.errors import UserError
 from indrnn.studies.neurons import report
 
@@ -13,7 +13,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--profile", default="quick", help="quick trains here; fast and paper read finished runs")
     parser.add_argument(
-        "--out", type=Path, default=record.ROOT / "results" / "figures", help="above the profile's folder"
+        "--out", type=Path, default=files.ROOT / "results" / "figures", help="above the profile's folder"
     )
     args = parser.parse_args()
     try:

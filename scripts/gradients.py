@@ -4,14 +4,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from indrnn import record
+from indrnn import files
 from indrnn.errors import UserError
 from indrnn.studies import gradients_report
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--out", type=Path, default=record.ROOT / "results" / "gradients", help="where the files go")
+    parser.add_argument("--out", type=Path, default=files.ROOT / "results" / "gradients", help="where the files go")
     args = parser.parse_args()
     try:
         print(gradients_report.publish(args.out))

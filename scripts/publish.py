@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from indrnn import publish, record
+from indrnn import files, publish
 from indrnn.errors import UserError
 from indrnn.tables import milestones, schema
 
@@ -16,7 +16,7 @@ def main() -> int:
     what.add_argument("--milestones", action="store_true", help="publish the runs of conf/milestones, finished or not")
     what.add_argument("--render", action="store_true", help="render all of results/ from results/runs")
     parser.add_argument(
-        "--runs", type=Path, default=record.ROOT / "runs", help="folder to publish from (default: runs/)"
+        "--runs", type=Path, default=files.ROOT / "runs", help="folder to publish from (default: runs/)"
     )
     parser.add_argument("--results", type=Path, default=publish.RESULTS, help="default: results/")
     args = parser.parse_args()
@@ -33,8 +33,8 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     if args.results.resolve() == publish.RESULTS:
-        readme = record.ROOT / "README.md"
-        record.write_whole(readme, publish.with_tables(readme.read_text()))
+        readme = files.ROOT / "README.md"
+        files.write_whole(readme, publish.with_tables(readme.read_text()))
     for report in reports:
         print(f"{report.profile}/{report.table.name}: {len(report.made)} of {report.planned} runs")
         for name in report.missing:

@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import fcntl
 import importlib.util
 import os
 import shlex
@@ -20,7 +19,7 @@ SRC = str(Path(__file__).resolve().parent.parent / "src")
 sys.path.insert(0, SRC)
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [SRC, os.environ.get("PYTHONPATH")]))
 
-from indrnn import record  # noqa: E402
+from indrnn import files, record  # noqa: E402
 from indrnn.errors import UserError  # noqa: E402
 from indrnn.tables import judged, plan, render, schema  # noqa: E402
 
@@ -67,7 +66,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=numbers, help="such as 0,1,2, instead of the table's")
     parser.add_argument("--launcher", default="basic", help=f"basic, {', '.join(LAUNCHERS)}, or another of Hydra's")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at once (launcher basic: always one)")
-    parser.add_argument("--runs", type=Path, default=record.ROOT / "runs", help="folder of the runs (default: runs/)")
+    parser.add_argument("--runs", type=Path, default=files.ROOT / "runs", help="folder of the runs (default: runs/)")
     parser.add_argument("--plan", action="store_true", help="only list the runs: signature, state, command")
     parser.add_argument(
         "--smoke", action="store_true", help="every table at quick sizes with 2 updates, then forget it"
@@ -121,7 +120,7 @@ def reproduce(args: argparse.Namespace) -> int:
         if not any(judged.records(runs, args.runs).values()):
             raise UserError("No run was made; the reason stands above.")
         out = args.runs / "tables" / args.profile
-        record.remove_parts(out)
+        files.remove_parts(out)
         for report in reports(args, None):
             with drawn(f"{report.table.name}.png"):
                 render.write(report, out, args.runs)
@@ -171,14 +170,12 @@ def missing(runs: list[plan.Run], folder: Path) -> int:
 @contextlib.contextmanager
 def only_one(folder: Path) -> Iterator[TextIO]:
     """Hold runs/.lock while this process or the runs that it started are alive."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            who = ", ".join(lock.read().split("\n")[:-1]) or "another process"
-            raise UserError(f"{folder} is in use by {who}: wait for it, or stop it.") from None
+
+    def busy(lock: TextIO) -> UserError:
+        who = ", ".join(lock.read().split("\n")[:-1]) or "another process"
+        return UserError(f"{folder} is in use by {who}: wait for it, or stop it.")
+
+    with files.lock(folder / ".lock", busy) as lock:
         lock.truncate(0)
         print(f"process {os.getpid()}", file=lock, flush=True)
         yield lock
@@ -196,10 +193,10 @@ def launch(args: argparse.Namespace, runs: list[plan.Run], lock: TextIO) -> None
     command += [f"hydra.sweeper.profile={args.profile}", f"hydra.sweeper.smoke={args.smoke}"]
     command += [f"hydra/launcher={args.launcher}"]
     command += [option.format(args.jobs) for option in LAUNCHERS.get(args.launcher, ())]
-    if args.runs != record.ROOT / "runs":
+    if args.runs != files.ROOT / "runs":
         command.append(f"machine.runs={plan.quoted(str(args.runs))}")
     # A process group of its own: Ctrl-C, which a terminal sends to all, reaches every run once and not twice.
-    child = subprocess.Popen([*command, *args.overrides], cwd=record.ROOT, pass_fds=[lock.fileno()], process_group=0)
+    child = subprocess.Popen([*command, *args.overrides], cwd=files.ROOT, pass_fds=[lock.fileno()], process_group=0)
     print(f"which started {child.pid}", file=lock, flush=True)
     try:
         child.wait()

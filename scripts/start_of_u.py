@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from indrnn import record
+from indrnn import files
 from indrnn.errors import UserError
 from indrnn.studies import start_of_u, start_of_u_report
 
@@ -15,7 +15,7 @@ def main() -> int:
     parser.add_argument(
         "--start", action="append", help=f"may be repeated (default: all): {'; '.join(start_of_u.STARTS)}"
     )
-    parser.add_argument("--out", type=Path, default=record.ROOT / "results" / "start_of_u", help="where the files go")
+    parser.add_argument("--out", type=Path, default=files.ROOT / "results" / "start_of_u", help="where the files go")
     args = parser.parse_args()
     try:
         widths, starts = args.width or list(start_of_u.WIDTHS), args.start or list(start_of_u.STARTS)

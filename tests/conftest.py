@@ -7,7 +7,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from indrnn import record
+from indrnn import files
 
 torch.set_num_threads(1)  # make test has a process for each core
 
@@ -28,7 +28,7 @@ def config(tmp_path):
     """config("experiment=...", ...) -> DictConfig of a run whose folder is temporary and whose logger is csv."""
 
     def build(*overrides: str) -> DictConfig:
-        with initialize_config_dir(str(record.ROOT / "conf"), version_base="1.3"):
+        with initialize_config_dir(str(files.ROOT / "conf"), version_base="1.3"):
             return compose(
                 "config",
                 [f"machine.runs={tmp_path / 'runs'}", "machine.progress=false", "logger=csv", *overrides],
@@ -52,7 +52,7 @@ def real_ptb() -> Path:
 def folder_with(name: str) -> Path:
     from indrnn.data.download import data_folder
 
-    for folder in (data_folder(), record.ROOT.parent / "shared" / "data"):
+    for folder in (data_folder(), files.ROOT.parent / "shared" / "data"):
         if (folder / name).is_dir():
             return folder
     pytest.skip(f"no complete {name}: set INDRNN_DATA or run `make data`")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from test_commands import TINY, records
 
-from indrnn import record
+from indrnn import files
 
 # What the folder is without, as modules and as what their metadata is called.
 ABSENT = {"indrnn", "_indrnn", "hydra_plugins", "wandb", "joblib", "submitit", "ray", "mlxtend", "pandas", "sklearn"}
@@ -37,7 +37,7 @@ def packages(tmp_path_factory) -> Path:
 def call(path: str, *words: str, code: int = 0) -> subprocess.CompletedProcess:
     """Start the Python that .venv was made from, in the repository, with ``path`` as PYTHONPATH."""
     python, env = Path(sys.executable).resolve(), os.environ | {"PYTHONPATH": path}
-    done = subprocess.run([python, *words], cwd=record.ROOT, env=env, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([python, *words], cwd=files.ROOT, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     return done

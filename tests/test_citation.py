@@ -4,7 +4,7 @@ import tomllib
 
 import yaml
 
-from indrnn.record import ROOT
+from indrnn.files import ROOT
 
 CITATION = yaml.safe_load((ROOT / "CITATION.cff").read_text())
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from test_commands import REPRODUCE, TINY, TRAIN, call, records
 
-from indrnn import record
+from indrnn import files, record
 
 MISSING = [name for name in ("submitit", "ray") if not importlib.util.find_spec(name)]
 pytestmark = [
@@ -49,7 +49,7 @@ def test_a_sweep_trains_as_with_the_basic_launcher_and_goes_on_after_a_failing_r
 
 
 def status() -> str:
-    command = ["git", "-C", str(record.ROOT), "status", "--porcelain", "--ignored", "--", ":!*__pycache__*"]
+    command = ["git", "-C", str(files.ROOT), "status", "--porcelain", "--ignored", "--", ":!*__pycache__*"]
     return subprocess.run(command, capture_output=True, text=True).stdout
 
 
@@ -81,7 +81,7 @@ def test_a_preempted_run_writes_its_checkpoint_and_submitit_starts_it_again(tmp_
         *LAUNCHERS["submitit_local"],
     ]
     command += ["trainer.max_updates=1500", "trainer.val_every=1500", "machine.checkpoint_seconds=0"]
-    with subprocess.Popen([*command, f"machine.runs={tmp_path}"], cwd=record.ROOT, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen([*command, f"machine.runs={tmp_path}"], cwd=files.ROOT, stderr=subprocess.PIPE) as process:
         (checkpoint,) = wait_for(lambda: list(tmp_path.glob("*/last.ckpt")))
         os.kill(pid_of_job(tmp_path), signal.SIGUSR2)
         wait_for(lambda: (checkpoint.parent / "run.json").exists())

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from indrnn import record
+from indrnn import files, record
 
 TINY = (
     "data.val_examples=10",
@@ -23,7 +23,7 @@ REPRODUCE = (sys.executable, "scripts/reproduce.py")
 
 
 def call(*command: str, code: int = 0) -> subprocess.CompletedProcess:
-    done = subprocess.run(command, cwd=record.ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=files.ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr + done.stdout
     return done
@@ -113,7 +113,7 @@ def test_a_damaged_record_is_told_and_made_again_and_the_others_stay(tmp_path):
 def test_ctrl_c_leaves_a_record_and_the_same_command_goes_on(tmp_path):
     command = [*TRAIN, *TINY, "data.seq_len=10", "trainer.max_updates=20000", "trainer.val_every=20000"]
     command += [f"machine.runs={tmp_path}", "machine.checkpoint_seconds=0.1"]
-    process = subprocess.Popen(command, cwd=record.ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, cwd=files.ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("*/last.ckpt")) and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -8,10 +8,10 @@ from hydra.errors import ConfigCompositionException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from indrnn import record
+from indrnn import configs, files
 from indrnn.errors import UserError
 
-CONF = record.ROOT / "conf"
+CONF = files.ROOT / "conf"
 EXPERIMENTS = sorted(
     p.relative_to(CONF / "experiment").with_suffix("").as_posix() for p in CONF.glob("experiment/**/*.yaml")
 )
@@ -64,7 +64,7 @@ def test_tuned_values_hold_for_their_pair_only(config):
 
 def test_signature_sees_what_a_run_is_and_nothing_else(config):
     def of(*overrides):
-        return record.signature(record.signed(config("experiment=quick/adding", *overrides)))
+        return configs.signature(configs.signed(config("experiment=quick/adding", *overrides)))
 
     same = [of(), of("machine=gpu"), of("logger=wandb", "logger.name=x"), of("trainer.max_time=60"), of("seed=0")]
     assert len(set(same)) == 1 and len(same[0]) == 12
@@ -75,8 +75,8 @@ def test_signature_sees_what_a_run_is_and_nothing_else(config):
 def test_signature_is_canonical():
     one = {"b": 2, "a": {"y": None, "x": [1, True, "s"]}}
     other = {"a": {"x": [1.0, True, "s"]}, "b": 2.0, "c": None}
-    assert record.signature(one) == record.signature(other)
-    assert record.signature({"a": True}) != record.signature({"a": 1})
+    assert configs.signature(one) == configs.signature(other)
+    assert configs.signature({"a": True}) != configs.signature({"a": 1})
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_a_convolution_is_one_word_and_another_run(config):
     plain, other = config("experiment=quick/adding"), config("experiment=quick/adding", "+model.kernel_size=3")
     network = instantiate(other.model)
     assert [layer.weight_ih.shape[1] for layer in network.layers] == [3 * 2, 3 * other.recipe.hidden_size]
-    assert record.signature(record.signed(plain)) != record.signature(record.signed(other))
+    assert configs.signature(configs.signed(plain)) != configs.signature(configs.signed(other))
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,13 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from indrnn import publish, record
+from indrnn import files, publish, record
 from indrnn.data import TEST
 from indrnn.errors import UserError
 from indrnn.load import load_network
 from indrnn.tables import plan
 
-RUNS = record.ROOT / "results" / "runs"
+RUNS = files.ROOT / "results" / "runs"
 PUBLISHED = sorted(path.parent for path in RUNS.glob("*/weights.pt"))
 
 

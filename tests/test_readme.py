@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from indrnn import publish, record
+from indrnn import files, publish
 from indrnn.data.stand_in.recordings import Recordings
 
-README = (record.ROOT / "README.md").read_text()
+README = (files.ROOT / "README.md").read_text()
 BLOCKS = "\n".join(re.findall(r"```sh\n(.*?)```", README, re.S))
 COMMANDS = [line.split("#")[0].strip() for line in BLOCKS.splitlines() if line.split("#")[0].strip()]
 TRAIN = (".venv/bin/python -m indrnn.train ", "PYTHONPATH=src python -m indrnn.train ")
@@ -32,13 +32,13 @@ def test_training_commands_compose(config, command):
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith(REPRODUCE)])
 def test_tables_without_make_can_be_planned(command):
     words = shlex.split(command.removeprefix("python "))
-    done = subprocess.run([sys.executable, *words, "--plan"], cwd=record.ROOT, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, *words, "--plan"], cwd=files.ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and " runs: " in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("make ")])
 def test_make_commands_exist(command):
-    done = subprocess.run([*shlex.split(command), "--dry-run"], cwd=record.ROOT, capture_output=True, text=True)
+    done = subprocess.run([*shlex.split(command), "--dry-run"], cwd=files.ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
@@ -49,7 +49,7 @@ def test_other_commands_are_known():
 
 @pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\(((?!http|#)[^)]+)\)", README))))
 def test_links_lead_somewhere(path):
-    assert (record.ROOT / path).exists()
+    assert (files.ROOT / path).exists()
 
 
 def test_tables_are_the_published_ones():
@@ -83,7 +83,7 @@ def test_the_example_of_skeletons_runs(tmp_path, monkeypatch):
 def test_the_example_of_a_published_network_runs(monkeypatch):
     _, found, rest = README.partition("Two trained networks are published with their records")
     assert found
-    monkeypatch.chdir(record.ROOT)
+    monkeypatch.chdir(files.ROOT)
     names = {}
     exec(re.search(r"```python\n(.*?)```", rest, re.S)[1], names)
     assert len(names["memory"]) == 2 and 0.99 < max(names["memory"]) <= 2 ** (1 / 1000) + 1e-6

@@ -7,14 +7,14 @@ import logging
 import pytest
 from hydra.utils import get_object
 
-from indrnn import record
+from indrnn import configs, files, provenance, record
 
 
 def made_up(folder, **changes) -> dict:
     config = {"seed": 0, "trainer": {"max_updates": 2}}
     values = {key: None for key in record.KEYS} | {
         "config": config,
-        "signature": record.signature(config),
+        "signature": configs.signature(config),
         "status": "finished",
         "metrics": {"test/mse": 0.5},
     }
@@ -68,7 +68,7 @@ def test_a_full_disk_leaves_the_old_record(tmp_path, monkeypatch):
     def full(descriptor):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(record.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(OSError, match="curve.csv"):
         record.write(tmp_path, made_up(tmp_path, status="interrupted"), [])
     assert (tmp_path / "run.json").read_text() == before
@@ -79,25 +79,25 @@ def test_code_names_the_commit_where_there_is_no_git(tmp_path, monkeypatch):
     for name in ("src/a.py", "conf/b.yaml", "conf/ignored.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(name)
-    monkeypatch.setattr(record, "ROOT", tmp_path)
+    monkeypatch.setattr(files, "ROOT", tmp_path)
     monkeypatch.delenv("INDRNN_COMMIT", raising=False)
-    assert record.code()["commit"] == "unknown" and record.code()["dirty"]
+    assert provenance.code()["commit"] == "unknown" and provenance.code()["dirty"]
     monkeypatch.setenv("INDRNN_COMMIT", "abc")
-    first = record.code()
+    first = provenance.code()
     assert first["commit"] == "abc" and not first["dirty"] and first["versions"]["torch"]
     (tmp_path / "conf/ignored.txt").write_text("other")
-    assert record.source() == first["source"]
+    assert provenance.source() == first["source"]
     (tmp_path / "src/a.py").write_text("other")
-    assert record.source() != first["source"]
+    assert provenance.source() != first["source"]
 
 
 def test_code_is_known_where_there_is_a_git_folder_but_no_git(monkeypatch):
     def absent(*arguments, **options):
         raise FileNotFoundError("git")
 
-    monkeypatch.setattr(record.subprocess, "run", absent)
+    monkeypatch.setattr(provenance.subprocess, "run", absent)
     monkeypatch.setenv("INDRNN_COMMIT", "abc")
-    assert record.code()["commit"] == "abc" and record.code()["source"] == record.source()
+    assert provenance.code()["commit"] == "abc" and provenance.code()["source"] == provenance.source()
 
 
 def test_overrides_are_told_without_folder_and_machine():
@@ -108,15 +108,15 @@ def test_overrides_are_told_without_folder_and_machine():
 
 
 def test_published_overrides_name_no_folder_and_no_machine():
-    for path in (record.ROOT / "results" / "runs").glob("*/run.json"):
+    for path in (files.ROOT / "results" / "runs").glob("*/run.json"):
         overrides = json.loads(path.read_text())["overrides"]
         assert not [x for x in overrides if x.startswith("/") or "=/" in x], path
 
 
 def test_published_records_keep_their_signature():
-    for path in (record.ROOT / "results" / "runs").glob("*/run.json"):
+    for path in (files.ROOT / "results" / "runs").glob("*/run.json"):
         published = json.loads(path.read_text())
-        assert record.signature(published["config"]) == published["signature"] == path.parent.name
+        assert configs.signature(published["config"]) == published["signature"] == path.parent.name
         assert not published["dirty"]
 
 
@@ -130,11 +130,11 @@ def test_published_configs_name_classes_that_are_there_under_the_same_signature(
             for entry in value.values():
                 gather(entry)
 
-    for path in (record.ROOT / "results" / "runs").glob("*/run.json"):
+    for path in (files.ROOT / "results" / "runs").glob("*/run.json"):
         published = json.loads(path.read_text())
-        today = record.moved(published["config"])
-        assert record.signature(today) == published["signature"]
+        today = configs.moved(published["config"])
+        assert configs.signature(today) == published["signature"]
         gather(today)
     assert {"indrnn.tasks.schedules.OneCycle", "indrnn.networks.PlainIndRNN"} <= targets
     assert all(callable(get_object(target)) for target in targets)
-    assert all(callable(get_object(target)) for target in record.SIGNED_AS)
+    assert all(callable(get_object(target)) for target in configs.SIGNED_AS)

@@ -80,7 +80,7 @@ class PlanSweeper(Sweeper):
         Raises:
             CompactHydraException: a name that does not exist, or runs that failed; one sentence.
         """
-        from indrnn import record
+        from indrnn import files, record
         from indrnn.errors import UserError
         from indrnn.tables import plan
 
@@ -90,7 +90,7 @@ class PlanSweeper(Sweeper):
             planned = plan.runs(self.tables, self.profile, self.columns, self.seeds, arguments, self.smoke)
         except UserError as error:
             raise CompactHydraException(str(error)) from None
-        folder = record.ROOT / self.folder
+        folder = files.ROOT / self.folder
         todo = [run for run in planned if plan.state(run, folder) not in record.FINAL]
         print(f"{len(planned)} runs planned, {len(planned) - len(todo)} done before, {len(todo)} to do", flush=True)
         if not todo:

@@ -6,7 +6,7 @@ from pathlib import Path
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from indrnn import record
+from indrnn import configs, record
 from indrnn.errors import UserError
 from indrnn.networks import Network
 from indrnn.training.tensors import load_tensors
@@ -29,7 +29,7 @@ def load_network(folder: Path | str) -> Network:
         expected = dict(line.split()[::-1] for line in (folder / "SHA256SUMS").read_text().splitlines())["weights.pt"]
         if (found := hashlib.sha256(path.read_bytes()).hexdigest()) != expected:
             raise UserError(f"{path} is damaged: SHA256SUMS says {expected}, and it has {found}.")
-    cfg = OmegaConf.create(record.moved(entry["config"]))
+    cfg = OmegaConf.create(configs.moved(entry["config"]))
     network = instantiate(cfg.task, network=instantiate(cfg.model)).network
     network.load_state_dict(load_tensors(path))
     return network.eval()

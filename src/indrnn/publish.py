@@ -8,11 +8,11 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from indrnn import record
+from indrnn import files, record
 from indrnn.errors import UserError
 from indrnn.tables import judged, milestones, plan, render, schema
 
-RESULTS = record.ROOT / "results"
+RESULTS = files.ROOT / "results"
 
 
 def publish(profile: str, runs: Path, results: Path = RESULTS) -> list[judged.Report]:
@@ -68,16 +68,16 @@ def copy(found: dict[str, dict], runs: Path, results: Path) -> None:
     for name in found:
         for file in ("curve.csv", "run.json"):  # the record last: whoever finds it finds all
             if (runs / name / file).exists():
-                record.write_whole(results / "runs" / name / file, (runs / name / file).read_text())
+                files.write_whole(results / "runs" / name / file, (runs / name / file).read_text())
 
 
 def copy_weights(run: Path, out: Path) -> None:
     """Copy weights.pt, if it is there, and write SHA256SUMS of all that is published of this run."""
     if (run / "weights.pt").exists():
-        record.replace_whole(out / "weights.pt", lambda part: part.write_bytes((run / "weights.pt").read_bytes()))
-        files = (out / name for name in ("curve.csv", "run.json", "weights.pt"))
-        sums = (f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files)
-        record.write_whole(out / "SHA256SUMS", "".join(sums))
+        files.replace_whole(out / "weights.pt", lambda part: part.write_bytes((run / "weights.pt").read_bytes()))
+        published = (out / name for name in ("curve.csv", "run.json", "weights.pt"))
+        sums = (f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in published)
+        files.write_whole(out / "SHA256SUMS", "".join(sums))
 
 
 def render_profile(profile: str, results: Path = RESULTS) -> list[judged.Report]:
@@ -111,7 +111,7 @@ def render_all(results: Path = RESULTS) -> list[judged.Report]:
     ]
 
 
-def with_tables(text: str, root: Path = record.ROOT) -> str:
+def with_tables(text: str, root: Path = files.ROOT) -> str:
     """A text with every marked place filled anew from the file that it names; headings go two levels down.
 
     A file that is not there yet leaves its place empty.

@@ -13,7 +13,7 @@ import hydra
 from hydra.errors import CompactHydraException, InstantiationException
 from omegaconf import DictConfig
 
-from indrnn import record
+from indrnn import files, record
 from indrnn.errors import UserError
 
 # Huge pages for large tensors: long sequences would wait for the page tables. Torch reads this at its first tensor.
@@ -26,7 +26,7 @@ class RunError(CompactHydraException):
     """One sentence for the user: Hydra prints it without a traceback, and the other runs of a sweep go on."""
 
 
-@hydra.main(config_path=str(record.ROOT / "conf"), config_name="config", version_base="1.3")
+@hydra.main(config_path=str(files.ROOT / "conf"), config_name="config", version_base="1.3")
 def main(cfg: DictConfig) -> float:
     """Train one run unless it is done; returns its best validation metric, for sweepers that optimise."""
     from indrnn.training.run import train  # imports torch, which takes seconds: a mistyped word is told before

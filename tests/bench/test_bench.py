@@ -7,13 +7,13 @@ import sys
 import pytest
 import torch
 
-from indrnn import record
+from indrnn import files
 from indrnn.bench.cpu import language, layers, memory, skeletons
 
 
 @pytest.fixture
 def script(monkeypatch, tmp_path):
-    spec = importlib.util.spec_from_file_location("bench_script", record.ROOT / "scripts" / "bench.py")
+    spec = importlib.util.spec_from_file_location("bench_script", files.ROOT / "scripts" / "bench.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     monkeypatch.setattr(module, "keep_pages", lambda: None)

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from indrnn import record
+from indrnn import files
 from indrnn.bench.gpu import constants, kernels, layers, parts, report, update
 from indrnn.errors import UserError
 from indrnn.recurrence import walk
@@ -49,7 +49,7 @@ def tiny(monkeypatch):
 
 @pytest.fixture
 def script():
-    spec = importlib.util.spec_from_file_location("bench_script", record.ROOT / "scripts" / "bench.py")
+    spec = importlib.util.spec_from_file_location("bench_script", files.ROOT / "scripts" / "bench.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -347,5 +347,5 @@ def test_the_gpu_is_measured_where_there_is_one(script, tmp_path, monkeypatch, c
 @pytest.mark.parametrize("machine, words", [("gpu", "--device cuda"), ("cpu", "--device cpu"), ("", "bench.py")])
 def test_make_bench_passes_the_machine_on(machine, words):
     command = ["make", "bench", "--dry-run", "--no-print-directory", f"MACHINE={machine}"]
-    done = subprocess.run(command, cwd=record.ROOT, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=files.ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.rstrip().endswith(words)

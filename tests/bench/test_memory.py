@@ -5,16 +5,16 @@ import sys
 import pytest
 import torch
 
+from indrnn import configs
 from indrnn.bench.cpu import memory
 from indrnn.errors import UserError
-from indrnn.tables import plan
 
 T, B, N, V = 6, 4, 8, 5
 TINY = ("experiment=ptb_char", "recipe.hidden_size=8", "data.output_size=5", f"data.seq_len={T}")
 
 
 def tiny(*overrides: str, device: str = "meta"):
-    return memory.build(plan.build([*TINY, f"data.batch_size={B}", *overrides]), device)
+    return memory.build(configs.build([*TINY, f"data.batch_size={B}", *overrides]), device)
 
 
 def test_what_a_plain_network_keeps_is_what_one_counts_by_hand():
@@ -59,7 +59,7 @@ def test_live_follows_births_and_deaths():
 
 
 def test_all_in_all_it_fits_or_it_does_not(monkeypatch):
-    cfg = plan.build([*TINY, f"data.batch_size={B}", "model=indrnn"])
+    cfg = configs.build([*TINY, f"data.batch_size={B}", "model=indrnn"])
     found = memory.needed(cfg)
     assert found["bytes"] == 16 * found["parameters"] + round(found["peak_per_token"] * T * B)
     monkeypatch.setattr(memory, "CARDS", {"large": found["bytes"], "small": found["bytes"] - 1})

@@ -23,7 +23,7 @@ from indrnn.data.ntu.build import sorted_out
 from indrnn.data.ntu.names import COUNTS, CS_TRAINING, Name, missing_skeletons
 from indrnn.data.ntu.store import Store
 from indrnn.errors import NoData, UserError
-from indrnn.record import ROOT
+from indrnn.files import ROOT
 
 BAD = {
     NAMES[3]: (b"", "the file is empty"),

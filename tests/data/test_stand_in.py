@@ -12,7 +12,7 @@ from indrnn.data.stand_in import ACTIONS, Recordings, performers, sensor
 from indrnn.data.stand_in.actions import BY_NUMBER
 from indrnn.data.stand_in.body import CHANNELS, STANDING, mirrored
 from indrnn.errors import UserError
-from indrnn.record import ROOT
+from indrnn.files import ROOT
 
 J = {name: i for i, name in enumerate(JOINTS)}
 STILL = 0.005  # metres: standard deviation over time, mean over joints, of what does not move

@@ -12,7 +12,7 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
-from indrnn import record
+from indrnn import configs, files
 from indrnn.data.adding import Adding
 from indrnn.data.ntu import stand_in_store
 from indrnn.errors import UserError
@@ -27,7 +27,7 @@ T = 12
 
 def of_two_layers(N: int = 6) -> Trained:
     """An untrained network on sequences of T steps."""
-    cfg = plan.build(["experiment=quick/adding", "model=indrnn", f"data.seq_len={T}", f"recipe.hidden_size={N}"])
+    cfg = configs.build(["experiment=quick/adding", "model=indrnn", f"data.seq_len={T}", f"recipe.hidden_size={N}"])
     network = instantiate(cfg.model)
     return Trained(cfg, "-", instantiate(cfg.data), copy.deepcopy(network), network, 0)
 
@@ -145,7 +145,7 @@ def test_shares_of_weights():
 def test_every_network_of_every_profile_composes_and_builds(profile, monkeypatch):
     monkeypatch.setattr(trained, "SEEDS", (0,))
     for overrides in trained.wanted(profile):
-        cfg = plan.build(overrides)
+        cfg = configs.build(overrides)
         with torch.device("meta"):
             instantiate(cfg.model)
 
@@ -154,8 +154,8 @@ def test_every_network_of_every_profile_composes_and_builds(profile, monkeypatch
 def test_the_first_budget_is_the_run_of_the_papers_figure_2(profile, column):
     cells = plan.plan(schema.load_table("figure2_adding"), profile, [column], [0])
     (expected,) = [one for cell in cells for one in cell.runs if one.row == "IndRNN"]
-    cfg = plan.build(trained.adding(profile, trained.BUDGETS[profile][0], 0))
-    assert record.signature(record.signed(cfg)) == expected.signature
+    cfg = configs.build(trained.adding(profile, trained.BUDGETS[profile][0], 0))
+    assert configs.signature(configs.signed(cfg)) == expected.signature
 
 
 def test_other_profiles_read_the_weights_of_finished_runs(tmp_path, monkeypatch):
@@ -166,13 +166,13 @@ def test_other_profiles_read_the_weights_of_finished_runs(tmp_path, monkeypatch)
     with pytest.raises(UserError, match="1 of 1 are not on this machine: .* -m experiment=fast/adding .* seed=1$"):
         report.publish("fast", tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    done = run.train(plan.build(overrides))
+    done = run.train(configs.build(overrides))
     trained.check("fast")
     found = trained.trained("fast", overrides)
     assert (found.signature, found.updates) == (done["signature"], 2)
     kept = torch.load(tmp_path / done["signature"] / "weights.pt", weights_only=True)
     assert all(torch.equal(kept[name], value) for name, value in found.network.state_dict().items())
-    _, task = run.build(plan.build(overrides))
+    _, task = run.build(configs.build(overrides))
     start = task.network.state_dict()
     assert all(torch.equal(start[name], value) for name, value in found.start.state_dict().items())
     assert not torch.equal(found.start.head.weight, found.network.head.weight)
@@ -214,7 +214,7 @@ def test_a_profile_that_is_none_is_told_in_one_sentence_and_nothing_is_written(t
 
 
 def test_make_figures_calls_the_script_with_the_profile():
-    text = (record.ROOT / "Makefile").read_text()
+    text = (files.ROOT / "Makefile").read_text()
     assert "\nfigures: setup ## " in text and "\t$(FIGURES) --profile '$(PROFILE)'\n" in text
     assert "FIGURES = .venv/bin/python scripts/figures.py\n" in text
     assert re.search(r"\.PHONY:(.*\\\n)*.*\bfigures\b", text)

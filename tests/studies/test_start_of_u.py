@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
+from indrnn import configs
 from indrnn.errors import UserError
 from indrnn.studies import layer_by_layer, start_of_u, start_of_u_report
-from indrnn.tables import plan
 from indrnn.training.updates import Updates
 
 KJV = ("data.source=kjv", "data.output_size=29", "recipe.hidden_size=12", "data.eval_columns=[128,128]")
@@ -47,7 +47,7 @@ def test_looks_of_a_small_network_agree_with_the_network(small):
 def test_the_look_makes_the_updates_that_training_makes(small):
     """Twice the same losses: with looks at every second update, and with none but training's own."""
     words = [*start_of_u.COMMON, *start_of_u.STARTS["N(0.4, 0.1)"], "seed=0"]
-    updates = Updates(plan.build(words))
+    updates = Updates(configs.build(words))
     updates.data.setup()
     plain = [updates.make(updates.data.train_batch(number)) / math.log(2) for number in range(4)]
     assert start_of_u.train("N(0.4, 0.1)", 12, 0).losses == plain
@@ -56,7 +56,7 @@ def test_the_look_makes_the_updates_that_training_makes(small):
 def test_wide_layers_of_the_profile_fast_do_not_drown_in_their_states():
     """Ten carried batches, 2,000 wide, before any update: from u near 1 states grow until nothing else is seen."""
     words = ("experiment=fast/ptb_char", "model=indrnn", "model.num_layers=6", "data.batch_size=8", "seed=0", *KJV[:2])
-    updates = Updates(plan.build(words))
+    updates = Updates(configs.build(words))
     updates.data.setup()
     rms = {}
     for number, unit in enumerate(layer_by_layer.layers(updates.task.network)):

@@ -125,8 +125,11 @@ def test_drawing_and_rendering_start_without_torch():
 
 
 def test_curve_reads_one_column_and_skips_what_was_not_measured(tmp_path):
-    path = tmp_path / "curve.csv"
-    path.write_text("update,train/loss,val/mse\n50,0.5,\n100,0.4,0.3\n")
-    assert figures.curve(path, "val/mse") == {100: 0.3}
-    assert figures.curve(path, "val/error") == {}
-    assert figures.curve(tmp_path / "none.csv", "val/mse") == {}
+    (tmp_path / "curve.csv").write_text("update,train/loss,val/mse\n50.0,0.5,\n100,0.4,0.3\n")
+    assert figures.curve(tmp_path, "val/mse") == {100: 0.3}
+    assert figures.curve(tmp_path, "val/error") == {}
+    assert figures.curve(tmp_path / "none", "val/mse") == {}
+    assert record.curve(tmp_path) == [
+        {"update": 50, "train/loss": 0.5},
+        {"update": 100, "train/loss": 0.4, "val/mse": 0.3},
+    ]

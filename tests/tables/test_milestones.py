@@ -5,15 +5,15 @@ import json
 import pytest
 from made_up import record_of
 
-from indrnn import publish, record
+from indrnn import configs, publish, record
 from indrnn.errors import UserError
-from indrnn.tables import milestones, plan, schema
+from indrnn.tables import milestones, plan
 
 
 def write(folder, number: int, status: str, curve, updates: int, **changes) -> str:
     """A record and a curve of run ``number`` of conf/milestones/pmnist.yaml."""
-    config = record.signed(plan.build(milestones.load("pmnist").runs[number].overrides))
-    signature = record.signature(config)
+    config = configs.signed(configs.build(milestones.load("pmnist").runs[number].overrides))
+    signature = configs.signature(config)
     entry = dict.fromkeys(record.KEYS) | {
         "signature": signature,
         "config": config,
@@ -56,8 +56,8 @@ def test_published_with_its_status_and_rendered_from_what_is_published(tmp_path)
 
 def test_without_a_log_our_own_validations_are_the_columns_and_an_error_alone_becomes_an_accuracy(tmp_path):
     (signature, *_) = milestones.signatures("ptb_char_small")
-    config = plan.build(milestones.load("ptb_char_small").runs[0].overrides)
-    entry = record_of(plan.runs(["figure2_adding"], "quick")[0]) | {"config": record.signed(config), "updates": 1568}
+    config = configs.build(milestones.load("ptb_char_small").runs[0].overrides)
+    entry = record_of(plan.runs(["figure2_adding"], "quick")[0]) | {"config": configs.signed(config), "updates": 1568}
     curve = [{"update": update, "val/bpc": bpc} for update, bpc in ((784, 2.5), (1568, 2.25))]
     record.write(tmp_path / "runs" / signature, entry | {"signature": signature, "examples": 1568 * 128}, curve)
     assert milestones.render_all(tmp_path) == ["ptb_char_small"]
@@ -81,9 +81,9 @@ def test_uncommitted_code_and_nothing_are_refused(tmp_path):
 
 
 def test_a_mistyped_key_is_refused(tmp_path, monkeypatch):
-    text = (schema.CONF / "milestones" / "pmnist.yaml").read_text()
+    text = (configs.CONF / "milestones" / "pmnist.yaml").read_text()
     (tmp_path / "milestones").mkdir()
     (tmp_path / "milestones" / "pmnist.yaml").write_text(text.replace("official:", "oficial:"))
-    monkeypatch.setattr(schema, "CONF", tmp_path)
+    monkeypatch.setattr(configs, "CONF", tmp_path)
     with pytest.raises(UserError, match="oficial"):
         milestones.load("pmnist")

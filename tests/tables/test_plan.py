@@ -13,7 +13,7 @@ from hydra.errors import CompactHydraException
 from made_up import record_of
 
 from hydra_plugins.indrnn_plan import PlanSweeper, Watch
-from indrnn import record
+from indrnn import configs, files, record
 from indrnn.errors import UserError
 from indrnn.tables import plan, schema
 
@@ -35,7 +35,7 @@ def test_a_planned_run_is_the_run_of_its_command(config):
     run = next(cell for cell in cells if cell.row == "indrnn_6").runs[1]
     cfg = config(*run.labels, *run.overrides)
     assert cfg.seed == 7
-    assert record.signature(record.signed(cfg)) == run.signature
+    assert configs.signature(configs.signed(cfg)) == run.signature
     assert (cfg.logger.group, cfg.logger.name) == ("table1_mnist", "IndRNN (6 layers), pMNIST, seed 7")
 
 
@@ -177,20 +177,20 @@ def test_a_mistake_is_one_sentence(call, words):
     ],
 )
 def test_a_mistyped_table_is_refused(tmp_path, monkeypatch, name, old, new, words):
-    text = (schema.CONF / "table" / f"{name}.yaml").read_text()
+    text = (configs.CONF / "table" / f"{name}.yaml").read_text()
     assert old in text
-    for path in schema.CONF.iterdir():
+    for path in configs.CONF.iterdir():
         if path.name != "table":
             (tmp_path / path.name).symlink_to(path)
     (tmp_path / "table").mkdir()
     (tmp_path / "table" / f"{name}.yaml").write_text(text.replace(old, new))
-    monkeypatch.setattr(schema, "CONF", tmp_path)
+    monkeypatch.setattr(configs, "CONF", tmp_path)
     with pytest.raises(UserError, match=words):
         plan.plan(schema.load_table(name), "quick")
 
 
 def test_composing_leaves_a_running_hydra_alone():
-    with initialize_config_dir(str(schema.CONF), version_base="1.3"):
+    with initialize_config_dir(str(configs.CONF), version_base="1.3"):
         outer = GlobalHydra.instance().hydra
         plan.runs(["figure2_adding"], "quick", columns=["T100"], seeds=[0])
         assert GlobalHydra.instance().hydra is outer
@@ -201,7 +201,7 @@ def test_planning_needs_no_torch():
     code = "import sys, runpy; sys.argv = ['reproduce.py', '--plan', '--table', 'figure2_adding']\n"
     code += "try: runpy.run_path('scripts/reproduce.py', run_name='__main__')\n"
     code += "except SystemExit as end: assert not end.code and 'torch' not in sys.modules"
-    done = subprocess.run([sys.executable, "-c", code], cwd=record.ROOT, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=files.ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     run = plan.runs(["figure2_adding"], "quick")[0]
     assert f"{run.signature}  to do" in done.stdout or f"{run.signature}  finished" in done.stdout
@@ -276,7 +276,7 @@ def test_watch_reports_a_retried_run_once(tmp_path, capsys):
 
 
 def test_second_reproduction_is_refused(tmp_path):
-    spec = importlib.util.spec_from_file_location("reproduce", record.ROOT / "scripts" / "reproduce.py")
+    spec = importlib.util.spec_from_file_location("reproduce", files.ROOT / "scripts" / "reproduce.py")
     reproduce = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(reproduce)
     with reproduce.only_one(tmp_path):

@@ -17,7 +17,7 @@ from hypothesis.configuration import set_hypothesis_home_dir
 from made_up import record_of
 from omegaconf import OmegaConf
 
-from indrnn import record
+from indrnn import configs, files, record
 from indrnn.tables import judged, plan, profile_differences, render, schema, table_text
 
 set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "hypothesis")  # its caches; nothing that tests depend on
@@ -33,7 +33,7 @@ ELSEWHERE = ("machine=gpu", "machine.runs=/elsewhere", "machine.threads=7", "log
 numbers = st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
 leaves = st.none() | st.booleans() | numbers | st.text(max_size=5)
 values = st.recursive(leaves, lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(max_size=3), x, max_size=3))
-configs = st.dictionaries(st.text(max_size=3), values, max_size=4)
+made_configs = st.dictionaries(st.text(max_size=3), values, max_size=4)
 
 
 @settings(max_examples=12)
@@ -43,19 +43,19 @@ def test_order_and_machine_leave_the_signature(overrides):
 
 
 def signature_of(overrides) -> str:
-    return record.signature(record.signed(plan.build(overrides)))
+    return configs.signature(configs.signed(configs.build(overrides)))
 
 
 def test_any_changed_value_changes_the_signature_unless_it_is_of_the_machine():
     """Every leaf of a composed config, one after the other: all there are is better than some."""
-    cfg = plan.build(DECIDING)
-    before = record.signature(record.signed(cfg))
+    cfg = configs.build(DECIDING)
+    before = configs.signature(configs.signed(cfg))
     plain = OmegaConf.to_container(cfg, resolve=True)
     changed = {}
     for path in paths(plain):
         other = OmegaConf.create(plain)
         OmegaConf.update(other, path, "something else")
-        changed[path] = record.signature(record.signed(other)) != before
+        changed[path] = configs.signature(configs.signed(other)) != before
     unsigned = {path for path, new in changed.items() if not new}
     assert unsigned == {p for p in changed if p.startswith(("machine.", "logger.")) or p == "trainer.max_time"}
     assert len(changed) - len(unsigned) > 20 and len(unsigned) > 8
@@ -82,16 +82,16 @@ def alike(value, draw):
 
 
 @settings(max_examples=200)
-@given(configs, st.data())
+@given(made_configs, st.data())
 def test_signature_drops_nulls_and_order_and_the_type_of_numbers(config, data):
     """Whole numbers up to 2^53: beyond it floats, which signatures are made of, no longer tell neighbours apart."""
-    assert record.signature(alike(config, data.draw)) == record.signature(config)
+    assert configs.signature(alike(config, data.draw)) == configs.signature(config)
 
 
 @settings(max_examples=200)
-@given(configs, configs)
+@given(made_configs, made_configs)
 def test_what_differs_by_more_than_that_has_another_signature(one, other):
-    assert (record.signature(one) == record.signature(other)) == (plainly(one) == plainly(other))
+    assert (configs.signature(one) == configs.signature(other)) == (plainly(one) == plainly(other))
 
 
 def plainly(value) -> str:
@@ -107,10 +107,10 @@ def plainly(value) -> str:
 
 
 def complete(config: dict, rest: dict) -> dict:
-    return {key: rest.get(key) for key in record.KEYS} | {"config": config, "signature": record.signature(config)}
+    return {key: rest.get(key) for key in record.KEYS} | {"config": config, "signature": configs.signature(config)}
 
 
-records = st.builds(complete, configs, st.fixed_dictionaries({key: values for key in record.KEYS}))
+records = st.builds(complete, made_configs, st.fixed_dictionaries({key: values for key in record.KEYS}))
 
 
 @settings(max_examples=100)
@@ -209,7 +209,7 @@ def test_a_table_of_any_mix_is_whole_and_hides_nothing(name, profile, data):
         patch.setattr(plan, "plan", lambda *arguments, **choice: cells)
         patch.setattr(profile_differences, "cuts", lambda *arguments: differences)
         patch.setattr(judged, "records", lambda runs, folder: results)
-        report = judged.report(name, profile, record.ROOT)
+        report = judged.report(name, profile, files.ROOT)
     whole(report)
     for column in report.columns.values():
         for result in column.values():

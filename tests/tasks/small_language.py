@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 from hydra.utils import instantiate
 
+from indrnn import configs
 from indrnn.data.text import Text
-from indrnn.tables import plan
 from indrnn.tasks.language import LanguageModel
 
 WORDS = ("bird", "cat", "dog", "fish", "ran", "sat", "the")  # with the end of line a vocabulary of 8
@@ -49,7 +49,7 @@ def overrides(experiment: str, model: str, *more: str) -> list[str]:
 
 def task_of(experiment: str, model: str, *more: str) -> LanguageModel:
     """The same weights in every call."""
-    cfg = plan.build(overrides(experiment, model, *more))
+    cfg = configs.build(overrides(experiment, model, *more))
     torch.manual_seed(0)
     return instantiate(cfg.task, network=instantiate(cfg.model))
 

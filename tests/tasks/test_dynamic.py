@@ -11,11 +11,10 @@ from test_run import folder, rows_of
 from torch import nn
 from torch.nn import functional as F
 
-from indrnn import record
+from indrnn import configs, record
 from indrnn.data import TEST, VAL
 from indrnn.data.text import PADDING
 from indrnn.errors import UserError
-from indrnn.tables import plan
 from indrnn.tasks.dynamic import Dynamic
 from indrnn.training.run import train
 
@@ -208,7 +207,7 @@ def test_a_run_tests_dynamically_beside_statically(config, tmp_path, model, expe
 
 
 def test_rms_is_p19s():
-    cfg = plan.build(["experiment=ptb_word", "model=dense_indrnn", "+dynamic@task.dynamic=rms"])
+    cfg = configs.build(["experiment=ptb_word", "model=dense_indrnn", "+dynamic@task.dynamic=rms"])
     assert cfg.task.dynamic == {
         "_target_": "indrnn.tasks.dynamic.Dynamic",
         "learning_rate": 2.4e-6,

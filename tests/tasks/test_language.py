@@ -13,12 +13,11 @@ from test_config import MODELS
 from test_run import Killed, folder, kill_at, rows_of
 from torch import nn
 
-from indrnn import record
+from indrnn import configs, record
 from indrnn.data import TEST, TRAIN, VAL
 from indrnn.errors import UserError
 from indrnn.layers import IndRNNLayer, IndRNNUnit
 from indrnn.layers.norm_dropout import FrameBatchNorm, recompute_batch_norm
-from indrnn.tables import plan
 from indrnn.training.run import build, train
 
 EXPERIMENTS = ["ptb_char", "ptb_word"]
@@ -32,7 +31,7 @@ def one_thread():
 
 
 def parameters(*choice: str) -> int:
-    cfg = plan.build(choice)
+    cfg = configs.build(choice)
     with torch.device("meta"):
         task = instantiate(cfg.task, network=instantiate(cfg.model))
     return sum(p.numel() for p in task.network.parameters())

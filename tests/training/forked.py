@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from indrnn import record, train
+from indrnn import files, record, train
 
 TABLE = ("--table", "figure2_adding", "--column", "T100", "--seeds", "0,1")
 SIZES = ("data.val_examples=10", "data.test_examples=10", "model.hidden_size=4", "data.seq_len=10", "data.batch_size=8")
@@ -78,8 +78,8 @@ def main(arguments: list[str], said: str, stacks: str) -> None:
         for descriptor in (1, 2):
             os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
         faulthandler.register(signal.SIGUSR1, file=open(stacks, "a"), all_threads=False)
-        os.chdir(record.ROOT)
-        script = record.ROOT / "scripts" / "reproduce.py"
+        os.chdir(files.ROOT)
+        script = files.ROOT / "scripts" / "reproduce.py"
         spec = importlib.util.spec_from_file_location("reproduce", script)
         reproduce = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(reproduce)
@@ -110,7 +110,7 @@ class Command:
         attempt = self._attempt()
         command = [sys.executable, "scripts/reproduce.py", *launcher, *self.arguments()]
         with open(attempt.said, "w") as file:
-            attempt.process = subprocess.Popen(command, cwd=record.ROOT, stdout=file, stderr=file, process_group=0)
+            attempt.process = subprocess.Popen(command, cwd=files.ROOT, stdout=file, stderr=file, process_group=0)
         return attempt
 
     def arguments(self) -> list[str]:

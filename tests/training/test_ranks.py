@@ -11,7 +11,7 @@ import torch
 from test_commands import TRAIN, call
 from test_run import DIGITS, SMALL
 
-from indrnn import record
+from indrnn import files, record
 from indrnn.data import noise_seed
 from indrnn.errors import UserError
 from indrnn.training.run import train
@@ -60,7 +60,7 @@ def test_stopped_by_a_signal_two_processes_stop_at_one_update_and_go_on(config, 
     command = [*TRAIN, *SMALL, "trainer.max_updates=600", "trainer.val_every=600", "logger=csv", TWO]
     first = [*command, "machine.checkpoint_seconds=0", f"machine.runs={tmp_path / '2'}"]
     process = subprocess.Popen(
-        first, cwd=record.ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, process_group=0
+        first, cwd=files.ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, process_group=0
     )
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("2/*/last.ckpt")) and time.monotonic() < deadline:
@@ -87,7 +87,7 @@ def test_diverging_is_seen_by_both(tmp_path):
 def test_when_one_process_dies_the_run_ends_with_a_sentence(tmp_path):
     command = [*TRAIN, *SMALL, "trainer.max_updates=100000", "trainer.val_every=100000", "logger=csv", TWO]
     command += ["machine.checkpoint_seconds=0", f"machine.runs={tmp_path}"]
-    process = subprocess.Popen(command, cwd=record.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, cwd=files.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("*/last.ckpt")) and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -12,7 +12,7 @@ import time
 import pytest
 import torch
 
-from indrnn import record
+from indrnn import configs, files, record
 from indrnn.errors import NoData, UserError
 from indrnn.tasks import Task
 from indrnn.training.callbacks import Checkpoint
@@ -42,7 +42,7 @@ PLATEAU = (
 
 
 def folder(cfg) -> "record.Path":
-    return record.ROOT / cfg.machine.runs / record.signature(record.signed(cfg))
+    return files.ROOT / cfg.machine.runs / configs.signature(configs.signed(cfg))
 
 
 def test_a_run_trains_selects_tests_once_and_writes_its_record(config, monkeypatch):

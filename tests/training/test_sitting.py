@@ -7,7 +7,7 @@ import pytest
 import torch
 from test_run import SMALL, folder
 
-from indrnn import record
+from indrnn import provenance, record
 from indrnn.tasks import Task
 from indrnn.training import run, tensors
 from indrnn.training.run import train
@@ -93,17 +93,17 @@ def test_the_record_lists_the_sittings_with_their_devices(config, monkeypatch):
 def test_other_versions_make_another_sitting(config, monkeypatch):
     cfg = config(*SMALL)
     interrupt(monkeypatch, cfg, 3)
-    code = record.code()
-    monkeypatch.setattr(record, "code", lambda: code | {"versions": {"torch": "9.9"}})
+    code = provenance.code()
+    monkeypatch.setattr(provenance, "code", lambda: code | {"versions": {"torch": "9.9"}})
     done = train(cfg)
     assert [sitting["updates"] for sitting in done["sittings"]] == [[0, 4], [4, 12]]
     assert record.versions([done])["torch"] == sorted([code["versions"]["torch"], "9.9"])
 
 
 def test_each_change_of_source_is_told_once(config, monkeypatch):
-    cfg, code = config(*SMALL), record.code()
+    cfg, code = config(*SMALL), provenance.code()
     for source, update in (("X", 2), ("Y", 6), ("Y", 8), ("X", None)):
-        monkeypatch.setattr(record, "code", lambda source=source: code | {"source": source})
+        monkeypatch.setattr(provenance, "code", lambda source=source: code | {"source": source})
         if update:
             interrupt(monkeypatch, cfg, update)
         else:

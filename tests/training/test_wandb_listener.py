@@ -10,7 +10,7 @@ import time
 import pytest
 import wandb
 
-from indrnn import record
+from indrnn import configs
 from indrnn.tasks import Task
 from indrnn.training import wandb_listener
 from indrnn.training.run import train
@@ -97,6 +97,6 @@ def test_csv_means_no_listener(config):
 
 def test_the_listener_is_no_part_of_the_run(config):
     signatures = {
-        record.signature(record.signed(config(*TWO, f"logger={name}", "logger.group=a"))) for name in ("csv", "wandb")
+        configs.signature(configs.signed(config(*TWO, f"logger={name}", "logger.group=a"))) for name in ("csv", "wandb")
     }
     assert len(signatures) == 1

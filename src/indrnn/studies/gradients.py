@@ -15,9 +15,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from indrnn import record
+from indrnn import configs
 from indrnn.studies import layer_by_layer, summary
-from indrnn.tables import plan
 from indrnn.training.updates import Updates
 
 # The small network of the quick profile, half as wide, at a constant rate that all share. There, u starts from
@@ -84,7 +83,7 @@ CLAIMS: dict[str, Callable[[Trained], bool]] = {
 
 def train(model: str, seed: int) -> Trained:
     """Make the updates of one network."""
-    cfg = plan.build([*COMMON, *MODELS[model], f"seed={seed}"])
+    cfg = configs.build([*COMMON, *MODELS[model], f"seed={seed}"])
     updates = Updates(cfg)
     updates.data.setup()
     network = updates.task.network
@@ -99,14 +98,14 @@ def train(model: str, seed: int) -> Trained:
         targets.update(batch[1].flatten().tolist())
         if number + 1 in MARKS:
             norms.append([h.grad.double().norm().item() for h in outputs.values()])
-    signature = record.signature(record.signed(cfg))
+    signature = configs.signature(configs.signed(cfg))
     parameters = sum(p.numel() for p in updates.parameters)
     return Trained(model, seed, signature, parameters, losses, norms, entropy(targets))
 
 
 def clipped(model: str) -> str:
     """How gradients of weights are clipped: conf/tuned has another way for torch's networks."""
-    trainer = plan.build([*COMMON, *MODELS[model]]).trainer
+    trainer = configs.build([*COMMON, *MODELS[model]]).trainer
     return f"{model} by {trainer.clip_by} at {trainer.clip:g}"
 
 

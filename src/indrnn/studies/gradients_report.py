@@ -10,11 +10,10 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from indrnn import record
+from indrnn import files, markdown_text
 from indrnn.studies import gradients, summary
 from indrnn.studies.gradients import Trained
-from indrnn.studies.summary import geometric, plus_minus, provenance
-from indrnn.tables import render
+from indrnn.studies.summary import geometric, plus_minus, where_from
 
 STYLES = (("#00366f", "-"), ("#e0a100", "-."), ("#5b8c5a", ":"), ("#d1495b", "--"))
 
@@ -27,9 +26,9 @@ def publish(out: Path) -> str:
     about |= {"clipped": [gradients.clipped(model) for model in gradients.MODELS]}
     found = about | {"runs": [asdict(run) for some in runs.values() for run in some]}
     text = markdown(runs, about)
-    record.write_whole(out / "ptb_char.json", json.dumps(found, indent=1) + "\n")
-    record.write_whole(out / "ptb_char.md", text)
-    record.replace_whole(out / "ptb_char.png", partial(draw, runs))
+    files.write_whole(out / "ptb_char.json", json.dumps(found, indent=1) + "\n")
+    files.write_whole(out / "ptb_char.md", text)
+    files.replace_whole(out / "ptb_char.png", partial(draw, runs))
     return text
 
 
@@ -38,7 +37,7 @@ def markdown(runs: dict[str, list[Trained]], about: dict[str, Any]) -> str:
     some = next(iter(runs.values()))
     depth, marks = len(some[0].norms[0]), gradients.MARKS
     lines = [f"# Networks of {depth} layers on characters: do they train, and what becomes of the gradient?", ""]
-    lines += render.bullets(
+    lines += markdown_text.bullets(
         [
             "Stand-in data: an English text (kjv), not Penn Treebank. The paper's networks made small: "
             f"{' '.join(about['overrides'])}. One recipe for all, but for the clipping of gradients of weights "
@@ -57,22 +56,22 @@ def markdown(runs: dict[str, list[Trained]], about: dict[str, Any]) -> str:
         for model, found in runs.items()
     ]
     lines += ["", "## Loss", ""]
-    lines += render.aligned(["model", "parameters", *(f"update {mark}" for mark in marks)], rows)
+    lines += markdown_text.aligned(["model", "parameters", *(f"update {mark}" for mark in marks)], rows)
     lines += ["", "## Gradient norms: first layer by last layer (largest of all layers by smallest)", ""]
     rows = [[model, *(evenness(found, mark) for mark in marks)] for model, found in runs.items()]
     heads = ["model", *(f"update {mark}" for mark in marks)]
-    lines += [*render.aligned(heads, rows), "", "## Claims", ""]
+    lines += [*markdown_text.aligned(heads, rows), "", "## Claims", ""]
     verdicts = {
         claim: {model: gradients.judge(claim, found) for model, found in runs.items()} for claim in gradients.CLAIMS
     }
     contrast = f"{gradients.OURS}, not {gradients.THEIRS}"
-    lines += render.aligned(
+    lines += markdown_text.aligned(
         ["claim", *runs, contrast],
         [[claim, *found.values(), f"**{gradients.contrast(found)}**"] for claim, found in verdicts.items()],
     )
     lines += ["", "A claim is decided when every seed is on one side; the last column says whether one does what the"]
     lines += ["other does not."]
-    lines += ["", *provenance(about)]
+    lines += ["", *where_from(about)]
     return "\n".join([*lines, "", "![Losses and gradient norms](ptb_char.png)"]) + "\n"
 
 

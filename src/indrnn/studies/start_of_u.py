@@ -17,11 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from indrnn import record
+from indrnn import configs
 from indrnn.data import TRAIN, VAL
 from indrnn.layers.norm_dropout import recompute_batch_norm
 from indrnn.studies import gradients, layer_by_layer
-from indrnn.tables import plan
 from indrnn.training.updates import Updates
 
 # The recipe of the profile fast, on one core: 16 columns instead of 128, products in float32.
@@ -142,7 +141,7 @@ def persistent(z: Tensor) -> float:
 
 def train(start: str, width: int, seed: int) -> Network:
     """Make the updates of one network and look at it."""
-    cfg = plan.build([*COMMON, *WIDTHS[width], *STARTS[start], f"seed={seed}"])
+    cfg = configs.build([*COMMON, *WIDTHS[width], *STARTS[start], f"seed={seed}"])
     updates = Updates(cfg)
     updates.data.setup()
     seen = Seen(updates.task.network)
@@ -160,7 +159,7 @@ def train(start: str, width: int, seed: int) -> Network:
         start,
         width,
         seed,
-        record.signature(record.signed(cfg)),
+        configs.signature(configs.signed(cfg)),
         sum(p.numel() for p in updates.parameters),
         losses,
         looks,

@@ -12,12 +12,12 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from indrnn import record
+from indrnn import configs, files, markdown_text
 from indrnn.errors import UserError
 from indrnn.studies import start_of_u, summary
 from indrnn.studies.start_of_u import NEAR_ONE, STARTS, Network
-from indrnn.studies.summary import provenance
-from indrnn.tables import figures, plan, render
+from indrnn.studies.summary import where_from
+from indrnn.tables import figures
 
 COLORS = ("#d1495b", "#e0a100", "#00366f", "#5b8c5a", "#8c8c8c")
 DASHES = (":", "--", "-", "-.", (0, (1, 1)))
@@ -43,13 +43,13 @@ def publish(out: Path, widths: list[int], starts: list[str]) -> str:
                     print(f"{width} neurons a layer, u from {start}, seed {seed}", flush=True)
                     about = summary.about("make start-of-u")
                     network = start_of_u.train(start, width, seed)
-                    record.write_whole(path, json.dumps(about | {"network": asdict(network)}) + "\n")
+                    files.write_whole(path, json.dumps(about | {"network": asdict(network)}) + "\n")
     return render_all(out)
 
 
 def signature(start: str, width: int, seed: int) -> str:
     words = [*start_of_u.COMMON, *start_of_u.WIDTHS[width], *STARTS[start], f"seed={seed}"]
-    return record.signature(record.signed(plan.build(words)))
+    return configs.signature(configs.signed(configs.build(words)))
 
 
 def read(out: Path) -> tuple[dict[tuple[int, str], list[Network]], list[dict[str, Any]]]:
@@ -75,8 +75,8 @@ def render_all(out: Path) -> str:
     if not found:
         raise UserError(f"There is no network in {out}: run `make start-of-u` first.")
     text = markdown(found, abouts)
-    record.write_whole(out / "README.md", text)
-    record.replace_whole(out / "start_of_u.png", partial(draw, found))
+    files.write_whole(out / "README.md", text)
+    files.replace_whole(out / "start_of_u.png", partial(draw, found))
     return text
 
 
@@ -84,7 +84,7 @@ def markdown(found: dict[tuple[int, str], list[Network]], abouts: list[dict[str,
     """Per width: the losses, the states, what batch norm sees, and the gradients with and without a reset."""
     some = next(iter(found.values()))[0]
     lines = ["# Where u starts, and whether six wide layers learn characters", ""]
-    lines += render.bullets(
+    lines += markdown_text.bullets(
         [
             "Penn Treebank by characters, IndRNN (6 layers), the recipe of the profile fast on one CPU core: "
             f"{' '.join(start_of_u.COMMON)}; layers of 256 neurons with W from N(0, 0.0442), as wide ones have theirs.",
@@ -104,7 +104,9 @@ def markdown(found: dict[tuple[int, str], list[Network]], abouts: list[dict[str,
         if some:
             lines += ["", *of_width(width, some)]
     lines += ["", "## What it shows", "", "Counted over all networks above.", ""]
-    lines += render.aligned(["claim", "verdict", "networks"], list(map(judged, start_of_u.CLAIMS, repeat(found))))
+    lines += markdown_text.aligned(
+        ["claim", "verdict", "networks"], list(map(judged, start_of_u.CLAIMS, repeat(found)))
+    )
     return "\n".join([*lines, "", *where(abouts), "", "![States, u, gradients](start_of_u.png)"]) + "\n"
 
 
@@ -147,7 +149,7 @@ def of_width(width: int, some: dict[str, list[Network]]) -> list[str]:
     heads = ["u from", "loss", "validation", "u near 1, layers 1 to 6", "largest state: first -> last update (of all)"]
     heads += ["persistent at the end (%)", "norm of W's gradient in layer 1: carried state, from zeros"]
     title = f"## {width:,} neurons a layer, {updates:,} updates, {len(seeds)} seed{'s' * (len(seeds) > 1)}"
-    return [title, "", *render.aligned(heads, rows)]
+    return [title, "", *markdown_text.aligned(heads, rows)]
 
 
 def shown(counts: list[float]) -> str:
@@ -160,7 +162,7 @@ def where(abouts: list[dict[str, Any]]) -> list[str]:
     for key in ("device", "commit", "source"):
         merged[key] = " or ".join(sorted({about[key] for about in abouts}))
     merged["dirty"] = any(about["dirty"] for about in abouts)
-    return provenance(merged)
+    return where_from(merged)
 
 
 def draw(found: dict[tuple[int, str], list[Network]], path: Path) -> None:

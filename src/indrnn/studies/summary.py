@@ -4,22 +4,20 @@ import math
 import statistics
 from typing import Any
 
-from indrnn import record
+from indrnn import markdown_text, provenance
 from indrnn.machine import device_name
-from indrnn.tables import render
 
 
 def about(command: str) -> dict[str, Any]:
     """command, device, commit, source, dirty, versions of what is measured here."""
-    return {"command": command, "device": device_name("cpu"), **record.code()}
+    return {"command": command, "device": device_name("cpu"), **provenance.code()}
 
 
-def provenance(about: dict[str, Any]) -> list[str]:
+def where_from(about: dict[str, Any]) -> list[str]:
     """The same as the last section of a report."""
-    code = f"{about['commit']} (source {about['source']}{', uncommitted changes' * about['dirty']})"
     versions = ", ".join(f"{name} {version}" for name, version in sorted(about["versions"].items()))
-    sentences = [f"Commit: {code}.", f"Versions: {versions}.", f"Device: {about['device']}."]
-    return ["## Provenance", "", *render.bullets([*sentences, f"Command: `{about['command']}`"])]
+    sentences = [f"Commit: {provenance.words(about)}.", f"Versions: {versions}.", f"Device: {about['device']}."]
+    return ["## Provenance", "", *markdown_text.bullets([*sentences, f"Command: `{about['command']}`"])]
 
 
 def plus_minus(values: list[float], spec: str = ".2f") -> str:

@@ -1,6 +1,5 @@
 """The figures: Figure 2 as the paper draws it, mse over updates, one panel per T; and a test metric over an axis."""
 
-import csv
 import math
 import textwrap
 from functools import reduce
@@ -13,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import Transform
 
+from indrnn import record
 from indrnn.splits import TEST, VAL
 from indrnn.tables import chance
 from indrnn.tables.judged import Report, Result
@@ -74,7 +74,7 @@ def budget(report: Report) -> str:
 def panel(axes: Axes, results: list[Result], metric: str, folder: Path) -> None:
     """One length T: all rows that have curves."""
     for result, (color, dash) in zip(results, STYLES, strict=False):
-        there = [curve(folder / run.signature / "curve.csv", f"val/{metric}") for run in result.runs]
+        there = [curve(folder / run.signature, f"val/{metric}") for run in result.runs]
         there = [one for one in there if one]
         for one in there:
             axes.plot(np.array(list(one)) / 1000, list(one.values()), color=color, linewidth=0.6, alpha=0.5)
@@ -104,13 +104,9 @@ def reasons(results: list[Result]) -> str:
     return "\n".join(part for line in lines for part in textwrap.wrap(line, 60))
 
 
-def curve(path: Path, name: str) -> dict[int, float]:
-    """What a run measured under ``name``, by update; empty where there is no such file or column."""
-    if not path.exists():
-        return {}
-    with open(path, newline="") as file:
-        rows = [(row.get("update"), row.get(name)) for row in csv.DictReader(file)]
-    return {int(float(update)): float(value) for update, value in rows if update and value}
+def curve(folder: Path, name: str) -> dict[int, float]:
+    """What a run measured under ``name``, by update."""
+    return {row["update"]: row[name] for row in record.curve(folder) if name in row}
 
 
 def over_axis(report: Report, path: Path) -> None:

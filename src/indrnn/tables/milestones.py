@@ -4,7 +4,6 @@ What stands here are validations on the way, not results of a table: a run that 
 its status. An error is shown as accuracy.
 """
 
-import csv
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,9 +13,8 @@ from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from indrnn import record
+from indrnn import configs, files, markdown_text, record
 from indrnn.errors import UserError
-from indrnn.tables import plan, render, schema
 
 COLORS = ("#00366f", "#d1495b", "#e0a100", "#5b8c5a", "#8a5aa8", "#3c3c3c")
 DASHES, MARKERS = ("-", "--", ":"), "osDv<>ph"
@@ -70,7 +68,7 @@ class Course:
 
 def load(name: str) -> Milestones:
     """Read conf/milestones/<name>.yaml; UserError where it is not what Milestones says."""
-    path = schema.CONF / "milestones" / f"{name}.yaml"
+    path = configs.CONF / "milestones" / f"{name}.yaml"
     try:
         found = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Milestones), OmegaConf.load(path)))
     except (OmegaConfBaseException, ValueError) as error:
@@ -80,12 +78,12 @@ def load(name: str) -> Milestones:
 
 
 def names() -> list[str]:
-    return sorted(path.stem for path in (schema.CONF / "milestones").glob("*.yaml"))
+    return sorted(path.stem for path in (configs.CONF / "milestones").glob("*.yaml"))
 
 
 def signatures(name: str) -> dict[str, str]:
     """The label of every run by its signature."""
-    return {record.signature(record.signed(plan.build(run.overrides))): run.label for run in load(name).runs}
+    return {configs.signature(configs.signed(configs.build(run.overrides))): run.label for run in load(name).runs}
 
 
 def courses(name: str, folder: Path) -> list[Course]:
@@ -93,18 +91,17 @@ def courses(name: str, folder: Path) -> list[Course]:
     metric, found = load(name).metric, []
     for signature, label in signatures(name).items():
         if entry := record.read(folder / signature):
-            found.append(Course(label, signature, entry, best_so_far(folder / signature / "curve.csv", metric, entry)))
+            found.append(Course(label, signature, entry, best_so_far(folder / signature, metric, entry)))
     return found
 
 
-def best_so_far(path: Path, metric: str, entry: dict) -> dict[int, float]:
+def best_so_far(folder: Path, metric: str, entry: dict) -> dict[int, float]:
     """The best validation by examples, from a curve; accuracy in % where that holds the error in %."""
     best, running = {}, float("inf")
-    with open(path, newline="") as file:
-        for row in csv.DictReader(file):
-            running = min(running, float(row[f"val/{metric}"]))
-            examples = int(float(row["update"])) * entry["config"]["data"]["batch_size"]
-            best[examples] = 100 - running if metric == "error" else running
+    for row in record.curve(folder):
+        running = min(running, row[f"val/{metric}"])
+        examples = row["update"] * entry["config"]["data"]["batch_size"]
+        best[examples] = 100 - running if metric == "error" else running
     return best
 
 
@@ -114,8 +111,8 @@ def render_all(results: Path) -> list[str]:
     for name in names():
         what, found = load(name), courses(name, results / "runs")
         if found:
-            record.write_whole(results / "milestones" / f"{name}.md", markdown(what, found))
-            record.replace_whole(results / "milestones" / f"{name}.png", partial(draw, what, found))
+            files.write_whole(results / "milestones" / f"{name}.md", markdown(what, found))
+            files.replace_whole(results / "milestones" / f"{name}.png", partial(draw, what, found))
             done.append(name)
     return done
 
@@ -131,9 +128,9 @@ def markdown(what: Milestones, found: list[Course]) -> str:
     rows = [row("the authors' log", map(what.official.get, counts))] if what.official else []
     rows += [row(course.label, map(course.at, counts)) for course in found]
     lines = [f"# {what.title}", ""]
-    lines += render.bullets([f"Best {what.what}; a dash where nothing was measured.", *what.notes])
-    lines += ["", *render.aligned(heads, rows), "", "Our runs:", ""]
-    lines += render.bullets(map(sentence, found))
+    lines += markdown_text.bullets([f"Best {what.what}; a dash where nothing was measured.", *what.notes])
+    lines += ["", *markdown_text.aligned(heads, rows), "", "Our runs:", ""]
+    lines += markdown_text.bullets(map(sentence, found))
     return "\n".join([*lines, "", f"![{what.title}]({what.name}.png)"]) + "\n"
 
 

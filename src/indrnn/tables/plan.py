@@ -3,22 +3,14 @@
 A config is composed once per cell and candidate; the seeds share it.
 """
 
-import copy
-import functools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
-from indrnn import record
+from indrnn import configs, record
 from indrnn.errors import UserError
 from indrnn.tables import schema
 from indrnn.tables.schema import PROFILES, Column, Row, Table, only
@@ -120,10 +112,10 @@ def cell_overrides(table: Table, profile: str, row: str, column: str) -> list[li
 def _runs(
     table: Table, row: Row, column: Column, overrides: list[str], candidate: int, seeds: list[int]
 ) -> Iterator[Run]:
-    cfg = build(overrides)
+    cfg = configs.build(overrides)
     for seed in seeds:
         cfg.seed = seed  # the same as the override: nothing is chosen by the seed while composing
-        config = record.signed(cfg)
+        config = configs.signed(cfg)
         name = f"{row.label}, {column.label}, seed {seed}"
         labels = (
             f"logger.group={quoted(table.name)}",
@@ -140,49 +132,13 @@ def _runs(
             overrides=(*overrides, f"seed={seed}"),
             labels=labels,
             config=config,
-            signature=record.signature(config),
+            signature=configs.signature(config),
         )
 
 
 def quoted(text: str) -> str:
     """A string as a quoted value of Hydra's override grammar."""
     return QuotedString(text=text, quote=Quote.single).with_quotes()
-
-
-def build(overrides: Iterable[str]) -> DictConfig:
-    """The composed config of some overrides, also inside a running Hydra app; UserError where they do not fit.
-
-    Composing takes a tenth of a second, and a table asks for the same configs several times: they are remembered.
-    """
-    return copy.deepcopy(_composed(schema.CONF, tuple(overrides)))
-
-
-@functools.cache
-def _composed(conf: Path, overrides: tuple[str, ...]) -> DictConfig:
-    outer, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None
-    try:
-        for override in OverridesParser.create().parse_overrides(list(overrides)):
-            if override.is_sweep_override():
-                raise UserError(f"A planned run takes one value, not a sweep: {override.input_line}.")
-        with initialize_config_dir(str(conf), job_name="plan", version_base="1.3"):
-            return compose("config", list(overrides))
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(f"{_sentence(error)} (in: {' '.join(overrides)})") from None
-    finally:
-        GlobalHydra.instance().hydra = outer
-
-
-def _sentence(error: Exception) -> str:
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        group, _, name = str(error.missing_cfg_file).partition("/")
-        there = sorted(
-            path.relative_to(schema.CONF / group).with_suffix("").as_posix()
-            for path in (schema.CONF / group).rglob("*.yaml")
-        )
-        return f"There is no {group} {name!r}; there are: {', '.join(there)}"
-    if isinstance(error, OverrideParseException):
-        return f"{error.override!r} is not an override"
-    return str(error.__cause__ or error).splitlines()[0].rstrip(".")
 
 
 def runs(

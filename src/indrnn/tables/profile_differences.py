@@ -5,7 +5,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from indrnn.tables.plan import Cell, build, cell_overrides
+from indrnn.configs import build
+from indrnn.tables.plan import Cell, cell_overrides
 from indrnn.tables.schema import Table
 
 

@@ -3,17 +3,13 @@
 import csv as csv_format
 import io
 import os
-import textwrap
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from indrnn import record
+from indrnn import files, markdown_text, provenance, record
 from indrnn.tables import chance, table_text
 from indrnn.tables.judged import Report, Result
 from indrnn.tables.schema import PROFILES
-
-WIDTH = 118
 
 
 def write(report: Report, out: Path, folder: Path) -> None:
@@ -24,13 +20,13 @@ def write(report: Report, out: Path, folder: Path) -> None:
         folder: of the runs, which the md links to and the figure draws.
     """
     name = report.table.name
-    record.write_whole(out / f"{name}.md", markdown(report, os.path.relpath(folder, out)))
-    record.write_whole(out / f"{name}.csv", csv(report))
-    record.write_whole(out / f"{name}.tex", tex(report))
+    files.write_whole(out / f"{name}.md", markdown(report, os.path.relpath(folder, out)))
+    files.write_whole(out / f"{name}.csv", csv(report))
+    files.write_whole(out / f"{name}.tex", tex(report))
     if report.table.figure:
         from indrnn.tables import figures  # matplotlib takes a second to import
 
-        record.replace_whole(out / f"{name}.png", lambda part: figures.draw(report, folder, part))
+        files.replace_whole(out / f"{name}.png", lambda part: figures.draw(report, folder, part))
 
 
 def headline(report: Report) -> list[str]:
@@ -72,7 +68,7 @@ def footer(report: Report) -> list[str]:
         what = f"Out of memory (asked for up to {max(sizes):.3g} GiB)" if sizes else "Out of memory"
         lines.append(f"{what}: machine.save_memory=true or fewer runs at once need less.")
     if made:
-        codes = sorted({f"{x['commit']} (source {x['source']}{', uncommitted changes' * x['dirty']})" for x in made})
+        codes = sorted(set(map(provenance.words, made)))
         versions = [f"{name} {' or '.join(found)}" for name, found in record.versions(made).items()]
         hours = sum(entry["wall_seconds"] for entry in made) / 3600
         lines += [
@@ -91,40 +87,22 @@ def markdown(report: Report, links: str | None) -> str:
     """
     table = report.table
     lines = [f"# {table.source}: {table.title} ({report.profile})", ""]
-    lines += bullets(headline(report))
+    lines += markdown_text.bullets(headline(report))
     for block in table_text.blocks(report, links):
-        lines += ["", f"## {block.title}", "", *aligned(block.heads, block.rows)]
+        lines += ["", f"## {block.title}", "", *markdown_text.aligned(block.heads, block.rows)]
     if report.claims:
         lines += ["", f"## Claims at profile {report.profile}", ""]
         lines.append("A difference [its 95% Welch interval], or a threshold and every seed, decides.")
         lines.append("")
         if links is not None:
             claims = [[text, found.verdict, found.evidence] for text, found in report.claims]
-            lines += aligned(["claim", "verdict", "measured"], claims)
+            lines += markdown_text.aligned(["claim", "verdict", "measured"], claims)
         else:
             lines += [f"{found.verdict:13}  {text}\n{'':15}{found.evidence}" for text, found in report.claims]
-    lines += ["", "## Provenance", "", *bullets(footer(report))]
+    lines += ["", "## Provenance", "", *markdown_text.bullets(footer(report))]
     if table.figure and links is not None:
         lines += ["", f"![{table.source}]({table.name}.png)"]
     return "\n".join(lines) + "\n"
-
-
-def bullets(sentences: Iterable[str]) -> list[str]:
-    """Sentences as wrapped list items."""
-    options = {"width": WIDTH, "subsequent_indent": "  ", "break_long_words": False, "break_on_hyphens": False}
-    return [line for sentence in sentences for line in textwrap.wrap(f"- {sentence}", **options)]
-
-
-def aligned(heads: list[str], rows: list[list[str]]) -> list[str]:
-    """A Markdown table whose columns stand straight in a terminal too; the last one is not padded."""
-    rows = [[text.replace("|", "\\|") for text in row] for row in rows]
-    widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]
-    widths[-1] = len(heads[-1])
-
-    def line(texts: list[str]) -> str:
-        return "| " + " | ".join(f"{text:{width}}" for text, width in zip(texts, widths, strict=True)) + " |"
-
-    return [line(heads), line(["-" * width for width in widths]), *map(line, rows)]
 
 
 def csv(report: Report) -> str:

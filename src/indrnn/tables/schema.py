@@ -10,10 +10,9 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from indrnn import record
+from indrnn import configs
 from indrnn.errors import UserError
 
-CONF = record.ROOT / "conf"
 PROFILES = {
     "quick": "small enough for two CPU cores in minutes; claims are judged, the paper's decimals are not, because they "
     "are about converged models",
@@ -156,7 +155,7 @@ class Table:
 
 
 def table_names() -> list[str]:
-    return sorted(path.stem for path in (CONF / "table").glob("*.yaml"))
+    return sorted(path.stem for path in (configs.CONF / "table").glob("*.yaml"))
 
 
 def default_tables() -> list[str]:
@@ -168,7 +167,7 @@ def load_table(name: str) -> Table:
     """Read conf/table/<name>.yaml; UserError where there is none or where it contradicts itself."""
     if name not in table_names():
         raise UserError(f"There is no table {name!r}; there are: {', '.join(table_names())}.")
-    path = CONF / "table" / f"{name}.yaml"
+    path = configs.CONF / "table" / f"{name}.yaml"
     try:
         table = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Table), OmegaConf.load(path)))
     except (OmegaConfBaseException, ValueError, YAMLError) as error:

@@ -14,7 +14,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import Logger
 
-from indrnn import record
+from indrnn import configs, files, record
 from indrnn.data import Data
 from indrnn.errors import NoData, OutOfMemory, UserError
 from indrnn.machine import device_name, keep_pages, matrix_products
@@ -45,9 +45,9 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         raise UserError(f"seed must be a whole number of at least 0, not {cfg.seed!r}.")
     if cfg.machine.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
         raise UserError("There is no GPU that torch can use on this machine: leave machine=gpu out.")
-    config = record.signed(cfg)
-    signature = record.signature(config)
-    folder = record.ROOT / cfg.machine.runs / signature
+    config = configs.signed(cfg)
+    signature = configs.signature(config)
+    folder = files.ROOT / cfg.machine.runs / signature
     if (done := record.read(folder)) and done["status"] in record.FINAL:
         return done
     with only_one(folder):
@@ -145,8 +145,8 @@ def fit(cfg: DictConfig, task: Task, data: Data, sitting: Sitting, logger: Logge
 def follow(rank: Rank, cfg: DictConfig) -> None:
     """What a rank above 0 does (``training.ranks``): the same updates from the same checkpoint, and not a word."""
     data, task = build(cfg)
-    folder = record.ROOT / cfg.machine.runs
-    signature = record.signature(record.signed(cfg))
+    folder = files.ROOT / cfg.machine.runs
+    signature = configs.signature(configs.signed(cfg))
     Sitting(folder / signature, signature, task, device_name(cfg.machine.accelerator))
     data.setup()
     checkpoint = Checkpoint(lambda: None, math.inf, None, agree=rank.agree, hears=False)
@@ -203,7 +203,7 @@ def trainer(cfg: DictConfig, logger: Logger | bool = False, **options: Any) -> p
         enable_model_summary=False,
         use_distributed_sampler=False,
         inference_mode=False,  # batch-norm statistics are recomputed in there and used in training
-        default_root_dir=record.ROOT / cfg.machine.runs,
+        default_root_dir=files.ROOT / cfg.machine.runs,
         **options,
     )
 

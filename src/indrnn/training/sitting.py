@@ -1,25 +1,20 @@
 """One sitting of a run: from a start or a checkpoint until it ends, is stopped or killed."""
 
-import contextlib
-import errno
-import fcntl
 import logging
 import time
 import warnings
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 
-from indrnn import record
+from indrnn import files, provenance, record
 from indrnn.errors import UserError
 from indrnn.tasks import Task
 from indrnn.training.compiled import how
 from indrnn.training.tensors import load_tensors, save_tensors, set_aside
-
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # some shared file systems
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +35,7 @@ class Sitting:
         past = self._load()
         self.started = past.get("started", datetime.now(UTC).isoformat(timespec="seconds"))
         self.wall_seconds = past.get("wall_seconds", 0.0)
-        self.here = record.code()
+        self.here = provenance.code()
         self.code = dict(self.here)
         self.before: list[dict[str, Any]] = []
         if past:
@@ -131,26 +126,14 @@ def shapes(state: dict[str, torch.Tensor]) -> dict[str, torch.Size]:
     return {name: tensor.shape for name, tensor in state.items()}
 
 
-@contextlib.contextmanager
-def only_one(folder: Path) -> Iterator[None]:
-    """Hold a run's folder, rid of what a killed process was writing; the lock ends with the process in any case.
+def only_one(folder: Path) -> AbstractContextManager[TextIO]:
+    """Hold a run's folder, rid of what a killed process was writing.
 
     Raises:
         UserError: another process holds it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{folder} is being trained by another process: wait for it, or stop it.") from None
-        except OSError as error:
-            if error.errno not in NO_LOCKS:
-                raise
-            log.warning("The file system of %s has no locks: do not start one run twice at the same time.", folder)
-        else:
-            record.remove_parts(folder)
-        yield
+    busy = UserError(f"{folder} is being trained by another process: wait for it, or stop it.")
+    return files.lock(folder / "lock", lambda _: busy, tidy=True)
 
 
 def quiet_lightning() -> None:

@@ -9,7 +9,7 @@ import torch
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 
-from indrnn import record
+from indrnn import files
 
 
 def save_tensors(path: Path, state: dict[str, Any]) -> None:
@@ -19,7 +19,7 @@ def save_tensors(path: Path, state: dict[str, Any]) -> None:
     """
     content = io.BytesIO()
     torch.save(apply_to_collection(state, Tensor, Tensor.cpu), content)
-    record.replace_whole(path, lambda part: part.write_bytes(content.getbuffer()))
+    files.replace_whole(path, lambda part: part.write_bytes(content.getbuffer()))
 
 
 def load_tensors(path: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import Logger, WandbLogger
 
-from indrnn import record
+from indrnn import files
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def listener(cfg: DictConfig, identity: str, config: dict[str, Any]) -> Logger |
     except ImportError as error:
         say_missing(str(error))
         return None
-    folder = record.ROOT / cfg.save_dir
+    folder = files.ROOT / cfg.save_dir
     folder.mkdir(parents=True, exist_ok=True)
     settings = wandb.Settings(silent=True, console="off", init_timeout=30)
     try:

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
+from indrnn import configs, markdown_text
 from indrnn.bench.cpu.layers import best, products
-from indrnn.tables import plan, render
 from indrnn.training.updates import Updates
 
 # Of few columns, so that a round takes seconds. All networks are as wide as the paper's.
@@ -27,7 +27,7 @@ def times(rounds: int) -> list[dict[str, Any]]:
     """An update of every network, taking turns, and the matrix products of the first alone."""
     calls, sizes = {}, {}
     for name, overrides in NETWORKS.items():
-        cfg = plan.build([*COMMON, *overrides])
+        cfg = configs.build([*COMMON, *overrides])
         T, B, N = cfg.data.seq_len, cfg.data.batch_size, cfg.recipe.hidden_size
         updates, x = Updates(cfg), torch.randint(cfg.data.output_size, (B, T))
         calls[name] = partial(updates.make, (x, x, None, False))
@@ -63,5 +63,5 @@ def markdown(rows: list[dict[str, Any]]) -> list[str]:
         for x in rows
     ]
     lines = ["", f"## An update of the character language model, T = {T}, B = {B}, N = {N}", ""]
-    lines += render.aligned(heads, cells)
+    lines += markdown_text.aligned(heads, cells)
     return [*lines, "", "Ratio: how many times the time of the first row. All with embedding, decoder, clipping, Adam."]

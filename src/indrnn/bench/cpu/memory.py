@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from indrnn import configs, markdown_text
 from indrnn.errors import UserError
-from indrnn.tables import plan, render
 from indrnn.tasks.language import LanguageModel
 
 CHARACTERS = "experiment=ptb_char"
@@ -45,7 +45,7 @@ def rows() -> list[dict[str, Any]]:
     for name, overrides in NETWORKS.items():
         for T in LENGTHS:
             for save in (False, True):
-                cfg = plan.build([*overrides, f"data.seq_len={T}", f"machine.save_memory={save}"])
+                cfg = configs.build([*overrides, f"data.seq_len={T}", f"machine.save_memory={save}"])
                 found.append({"network": name, "T": T, "B": cfg.data.batch_size, "save_memory": save} | needed(cfg))
     return found
 
@@ -159,7 +159,7 @@ def checks() -> list[dict[str, Any]]:
     found = []
     for save in (False, True):
         overrides = [*NETWORKS[CHECKED], f"data.seq_len={T}", f"machine.save_memory={save}"]
-        task = build(plan.build(overrides), "meta")
+        task = build(configs.build(overrides), "meta")
         peaks = [(count(task, T, B)[1], resident([*overrides, f"data.batch_size={B}"])) for B in (few, many)]
         counted, measured = ((after - before) / (T * (many - few)) for before, after in zip(*peaks, strict=True))
         found.append({"network": CHECKED, "T": T, "B": [few, many], "save_memory": save}
@@ -183,7 +183,7 @@ def resident(overrides: list[str]) -> int:
 
 
 def main() -> int:
-    cfg = plan.build(sys.argv[1:])
+    cfg = configs.build(sys.argv[1:])
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     loss(build(cfg, "cpu"), cfg.data.seq_len, cfg.data.batch_size).backward()
@@ -205,7 +205,7 @@ def markdown(counted: list[dict[str, Any]], checked: list[dict[str, Any]]) -> li
         for x in counted
     ]
     lines = ["", f"## Memory of an update of a language model, B = {counted[0]['B']}", ""]
-    lines += render.bullets(
+    lines += markdown_text.bullets(
         [
             "Counted over the tensors of an update on torch's meta device, float32. Kept: bytes per token for the "
             "backward pass. At the peak: bytes per token of everything alive at once, the insides of the part that is "
@@ -215,12 +215,12 @@ def markdown(counted: list[dict[str, Any]], checked: list[dict[str, Any]]) -> li
             "to cut 21 layers to 11 at T = 150.",
         ]
     )
-    lines += ["", *render.aligned(heads, cells)]
+    lines += ["", *markdown_text.aligned(heads, cells)]
     if checked:
         x = checked[0]
         lines += ["", f"Peak resident memory of a process that makes one update ({x['network']}, T = {x['T']}):"]
         lines += [f"bytes that each further token takes, from B = {x['B'][0]} to B = {x['B'][1]}.", ""]
-        lines += render.aligned(
+        lines += markdown_text.aligned(
             ["save_memory", "counted", "measured", "measured / counted"],
             [
                 [yes(x["save_memory"]), f"{x['counted_per_token']:,.0f}", f"{x['measured_per_token']:,.0f}"]

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from indrnn import markdown_text
 from indrnn.bench.cpu.layers import best
 from indrnn.data.ntu import read_skeleton
 from indrnn.data.ntu.bodies import STEPS
@@ -15,7 +16,6 @@ from indrnn.data.ntu.names import RECORDINGS
 from indrnn.data.ntu.sources import Folder
 from indrnn.data.ntu.workers import convert
 from indrnn.data.stand_in.recordings import Recordings
-from indrnn.tables import render
 
 FILES = 36  # three of every action
 BYTES, PARSED, CONVERTED = "reading the bytes", "read_skeleton", "as in make data: read_skeleton, to_sequence"
@@ -61,7 +61,7 @@ def markdown(rows: list[dict[str, Any]]) -> list[str]:
         + [f"{RECORDINGS / x['files_per_second'] / 60:.1f}"]
         for x in rows
     ]
-    lines += render.aligned(["what", "files/s", "MB/s", "ratio", f"minutes for {RECORDINGS:,} files"], cells)
+    lines += markdown_text.aligned(["what", "files/s", "MB/s", "ratio", f"minutes for {RECORDINGS:,} files"], cells)
     mean = some["megabytes"] * 1e3 / some["files"], some["frames"] / some["files"]
     lines += ["", f"{some['files']} files of {mean[0]:.0f} KB and {mean[1]:.0f} frames in the mean, in the page cache."]
     return [*lines, "`make data` shares the files among all cores."]

@@ -15,11 +15,12 @@ from typing import Any
 
 import torch
 
+from indrnn import configs
 from indrnn.bench.cpu.layers import best
 from indrnn.errors import UserError
 from indrnn.machine import matrix_products
 from indrnn.recurrence import recurrence
-from indrnn.tables import plan, schema
+from indrnn.tables import schema
 
 GOAL = 0.8  # of a copy's bandwidth, where a pass moves more than the L2 cache holds
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}  # of x and dx; h and dh are float32
@@ -87,10 +88,10 @@ def shapes() -> list[dict[str, Any]]:
     tables = [schema.load_table(name) for name in schema.default_tables()]
     columns = [column for table in tables for column in table.columns.values() if "paper" in column.profiles]
     found: dict[tuple[int, int, int], list[str]] = {}
-    for path in sorted((schema.CONF / "experiment").glob("*.yaml")):
+    for path in sorted((configs.CONF / "experiment").glob("*.yaml")):
         name = path.stem
         for overrides in [column.overrides for column in columns if column.experiment == name] or [[]]:
-            cfg = plan.build([f"experiment={name}", "model=indrnn", *overrides])
+            cfg = configs.build([f"experiment={name}", "model=indrnn", *overrides])
             names = found.setdefault((cfg.data.seq_len, cfg.data.batch_size, cfg.recipe.hidden_size), [])
             if name not in names:
                 names.append(name)

@@ -17,12 +17,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from indrnn import configs
 from indrnn.bench.cpu.layers import TwoLayers, forward_backward
 from indrnn.bench.gpu.kernels import attempt, device_ms, matmuls
 from indrnn.errors import UserError
 from indrnn.layers import IndRNNLayer
 from indrnn.recurrence import reference
-from indrnn.tables import plan
 
 LENGTHS = (256, 512, 1024)  # of P19 Figure 2
 PAPER = {256: 4.3, 512: 7.6, 1024: 12.9}  # P19 Figure 2, a P100: cuDNN's LSTM / IndRNN, one layer of each
@@ -36,7 +36,7 @@ COMPILE_SECONDS = 100  # for all lengths together
 
 def sizes() -> list[tuple[str, int, int, int]]:
     """Name, M, B, N of two settings: input as wide as the layer, and P19 Figure 2, the adding problem as configured."""
-    cfg = plan.build(["experiment=adding", "model=indrnn"])
+    cfg = configs.build(["experiment=adding", "model=indrnn"])
     B, N = cfg.data.batch_size, cfg.recipe.hidden_size
     return [(WIDE, N, B, N), (ADDING, cfg.data.input_size, B, N)]
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from indrnn import record
+from indrnn import files, provenance
 from indrnn.bench.gpu import constants, kernels, layers, report, update
 from indrnn.errors import UserError
 from indrnn.recurrence import SCAN_FROM_STEPS, SCAN_UP_TO_COLUMNS, available_backends, walk
@@ -81,7 +81,7 @@ def measure(device: torch.device, out: Path, only: Iterable[str] = ()) -> str:
         "device": gpu["name"],
         "gpu": gpu,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        **record.code(),
+        **provenance.code(),
         "backends": available_backends(device.type),
         "constants": {"SCAN_FROM_STEPS": SCAN_FROM_STEPS, "SCAN_UP_TO_COLUMNS": SCAN_UP_TO_COLUMNS} | walk.LAUNCH,
         "rounds": kernels.ROUNDS,
@@ -95,6 +95,6 @@ def measure(device: torch.device, out: Path, only: Iterable[str] = ()) -> str:
         found["measured"][name] = PARTS[name](device, found)
         found["seconds"][name] = round(time.monotonic() - began, 1)
         text = report.markdown(found)
-        record.write_whole(out / f"{slug(gpu['name'])}.json", json.dumps(found, indent=1) + "\n")
-        record.write_whole(out / f"{slug(gpu['name'])}.md", text)
+        files.write_whole(out / f"{slug(gpu['name'])}.json", json.dumps(found, indent=1) + "\n")
+        files.write_whole(out / f"{slug(gpu['name'])}.md", text)
     return text

@@ -2,11 +2,11 @@
 
 from typing import Any
 
+from indrnn import markdown_text, provenance
 from indrnn.bench.gpu.constants import COLUMNS, GRID, STEPS, best_launches, scan_is_chosen
 from indrnn.bench.gpu.kernels import GOAL
 from indrnn.bench.gpu.layers import FIRST, ratios
 from indrnn.bench.gpu.update import against_parts
-from indrnn.tables import render
 
 Rows = list[dict[str, Any]]
 NONE = "-"
@@ -17,13 +17,12 @@ def markdown(found: dict[str, Any]) -> str:
     measured, gpu = found["measured"], found["gpu"]
     versions = ", ".join(f"{name} {version}" for name, version in sorted(found["versions"].items()))
     lines = [f"# Speed on {found['device']}", ""]
-    lines += render.bullets(
+    lines += markdown_text.bullets(
         [
             f"{gpu['name']}: {gpu['memory_bytes'] / 2**30:.1f} GiB of memory, {gpu['l2_bytes'] / 2**20:.1f} MiB of L2 "
             f"cache, {gpu['processors']} processors; CUDA {gpu['cuda']}, cuDNN {gpu['cudnn']}; {versions}.",
             f"Backends of the recurrence that run here: {', '.join(found['backends'])}.",
-            f"Commit {found['commit']} (source {found['source']}{', uncommitted changes' * found['dirty']}), "
-            f"{found['date'][:10]}. Written by `make bench MACHINE=gpu`.",
+            f"Commit {provenance.words(found)}, {found['date'][:10]}. Written by `make bench MACHINE=gpu`.",
             f"Times are medians of {found['rounds']} calls between two CUDA events. Recurrences are called with a cold "
             "L2 cache, and the time that Python takes to launch them is hidden; layers and updates follow each other "
             "as in training, and gaps between their kernels count.",
@@ -33,13 +32,13 @@ def markdown(found: dict[str, Any]) -> str:
     for name, section in SECTIONS.items():
         if name in measured:
             lines += section(measured, found)
-    lines += ["", "## Not measured here", "", *render.bullets(not_measured(found))]
+    lines += ["", "## Not measured here", "", *markdown_text.bullets(not_measured(found))]
     return "\n".join(lines) + "\n"
 
 
 def recurrence(measured: dict[str, Rows], found: dict[str, Any]) -> list[str]:
     lines = ["", "## Recurrence, against a copy of as many bytes on the device", ""]
-    lines += render.bullets(
+    lines += markdown_text.bullets(
         [
             "Forward has to read x and write h; backward has to read dh and h and write dx (and u, h0, du, dh0, which "
             "are small). x and dx are of the dtype given, h and dh float32 always. The copy reads and writes as many "
@@ -57,7 +56,7 @@ def recurrence(measured: dict[str, Rows], found: dict[str, Any]) -> list[str]:
         row += [f"{x['bytes'] / 1e6:.1f}", f"{x['ms']:.3f}", f"{x['copy_ms']:.3f}", f"{x['bytes'] / x['ms'] / 1e6:.0f}"]
         goal = [NONE, "fits into L2"] if x["goal"] is None else [f"{x['goal']:.0%}", yes(x["of_copy"] >= x["goal"])]
         rows.append([*row, f"{x['of_copy']:.0%}", *goal])
-    return [*lines, "", *render.aligned(heads, rows)]
+    return [*lines, "", *markdown_text.aligned(heads, rows)]
 
 
 def layers(measured: dict[str, Rows], found: dict[str, Any]) -> list[str]:
@@ -69,19 +68,19 @@ def layers(measured: dict[str, Rows], found: dict[str, Any]) -> list[str]:
         lengths = of(group, "T")
         by = {(x["what"], x["T"]): x for x in group}
         rows = [[name, *(versus(by[name, T], by[FIRST, T]) for T in lengths)] for name in of(group, "what")]
-        lines += ["", f"### {title}", "", *render.aligned(["network", *(f"T = {T}" for T in lengths)], rows)]
+        lines += ["", f"### {title}", "", *markdown_text.aligned(["network", *(f"T = {T}" for T in lengths)], rows)]
     heads = ["setting", "products", "T", "LSTM / IndRNN", "P19 Figure 2, P100", "goal", "reached"]
     rows = [
         [x["setting"], x["precision"], str(x["T"]), f"{x['ratio']:.1f}", number(x["paper"], ".1f")]
         + [number(x["goal"], ".0f"), NONE if x["goal"] is None else yes(x["ratio"] >= x["goal"])]
         for x in ratios(measured["layers"])
     ]
-    return [*lines, "", "### cuDNN's LSTM against IndRNN, one layer of each", "", *render.aligned(heads, rows)]
+    return [*lines, "", "### cuDNN's LSTM against IndRNN, one layer of each", "", *markdown_text.aligned(heads, rows)]
 
 
 def compiled_loop(measured: dict[str, Rows], found: dict[str, Any]) -> list[str]:
     lines = ["", "## The plain loop, compiled", ""]
-    lines += render.bullets(
+    lines += markdown_text.bullets(
         [
             "The same layer, M = N, fp32, as a loop over time that torch.compile unrolls; first: seconds of the first "
             "step, which compiles; ratio: how many times the time of the layer above."
@@ -93,7 +92,7 @@ def compiled_loop(measured: dict[str, Rows], found: dict[str, Any]) -> list[str]
         ratio = x["ms"] / layer[x["T"]] if "ms" in x and layer.get(x["T"]) else None
         cells = [number(x.get("ms"), ".2f"), number(ratio, ".1f"), number(x.get("first_seconds"), ".0f")]
         rows.append([str(x["T"]), *cells, brief(x)])
-    return [*lines, "", *render.aligned(["T", "ms", "ratio", "first s", "remarks"], rows)]
+    return [*lines, "", *markdown_text.aligned(["T", "ms", "ratio", "first s", "remarks"], rows)]
 
 
 def like(row: dict[str, Any], loop: dict[str, Any]) -> bool:
@@ -104,13 +103,13 @@ def like(row: dict[str, Any], loop: dict[str, Any]) -> bool:
 def calls(measured: dict[str, Rows], found: dict[str, Any]) -> list[str]:
     lines = ["", "## Cost of a call: the recurrence at T = 1, B = 1, many calls in a row", ""]
     rows = [[x["what"], number(x.get("us"), ".1f"), brief(x)] for x in measured["calls"]]
-    return lines + render.aligned(["call", "µs", "remarks"], rows)
+    return lines + markdown_text.aligned(["call", "µs", "remarks"], rows)
 
 
 def backends(measured: dict[str, Rows], found: dict[str, Any]) -> list[str]:
     constants = found["constants"]
     lines = ["", "## Walk (triton) or scan", ""]
-    lines += render.bullets(
+    lines += markdown_text.bullets(
         [
             'Time of the walk / time of the scan: above 1 the scan is faster. A star: "auto" scans there today '
             f"(SCAN_FROM_STEPS = {constants['SCAN_FROM_STEPS']}, SCAN_UP_TO_COLUMNS = "
@@ -125,7 +124,7 @@ def backends(measured: dict[str, Rows], found: dict[str, Any]) -> list[str]:
             stars = ["*" * scan_is_chosen(T, c) for c in COLUMNS]
             cells = [f"{walk / scan:.2f}" if walk and scan else NONE for walk, scan in pairs]
             rows.append([str(T), *map("".join, zip(cells, stars, strict=True))])
-        lines += ["", f"### {what}", "", *render.aligned(["T", *(f"{c:,} columns" for c in COLUMNS)], rows)]
+        lines += ["", f"### {what}", "", *markdown_text.aligned(["T", *(f"{c:,} columns" for c in COLUMNS)], rows)]
     return lines
 
 
@@ -133,7 +132,7 @@ def launches(measured: dict[str, Rows], found: dict[str, Any]) -> list[str]:
     now = {key: found["constants"][key] for key in GRID}
     written = ", ".join(f"{key} {value}" for key, value in now.items())
     lines = ["", "## Launches of the triton kernels", ""]
-    lines += render.bullets(
+    lines += markdown_text.bullets(
         [
             f"Now: {written}. All settings are in the json. The last row is the setting that is closest to the best at "
             "all shapes; its times are geometric means of time / best time of the shape."
@@ -144,12 +143,16 @@ def launches(measured: dict[str, Rows], found: dict[str, Any]) -> list[str]:
         + [NONE if x["now_ms"] is None else f"{x['now_ms'] / x['ms']:.2f}", *(str(x[key]) for key in GRID)]
         for x in best_launches(measured["launches"], now)
     ]
-    return [*lines, "", *render.aligned(["pass", "T", "columns", "ms now", "ms best", "now / best", *GRID], rows)]
+    return [
+        *lines,
+        "",
+        *markdown_text.aligned(["pass", "T", "columns", "ms now", "ms best", "now / best", *GRID], rows),
+    ]
 
 
 def updates(measured: dict[str, Rows], found: dict[str, Any]) -> list[str]:
     lines = ["", "## A whole update", ""]
-    lines += render.bullets(
+    lines += markdown_text.bullets(
         [
             "Forward, backward, clipping, Adam, bound, as train makes it, without Lightning. default and "
             "reduce-overhead (CUDA graphs) are modes of torch.compile; bf16 is autocast. First: seconds of the first "
@@ -165,7 +168,7 @@ def updates(measured: dict[str, Rows], found: dict[str, Any]) -> list[str]:
         times = [number(x.get("ms"), ".2f"), number(x["sum_ms"], ".2f"), number(x["ratio"], ".2f")]
         row = [x["what"], str(x["B"]), x["precision"], x["mode"], *times, number(peak and peak / 1e9, ".2f")]
         rows.append([*row, number(x.get("first_seconds"), ".0f"), brief(x)])
-    return [*lines, "", *render.aligned(heads, rows)]
+    return [*lines, "", *markdown_text.aligned(heads, rows)]
 
 
 def parts(measured: dict[str, Rows], found: dict[str, Any]) -> list[str]:
@@ -176,7 +179,7 @@ def parts(measured: dict[str, Rows], found: dict[str, Any]) -> list[str]:
         [x["what"], str(x["B"]), x["precision"], *(number(x.get(key), ".2f") for key in keys), brief(x)]
         for x in measured["parts"]
     ]
-    return lines + render.aligned(heads, rows)
+    return lines + markdown_text.aligned(heads, rows)
 
 
 SECTIONS = {

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
+from indrnn import configs
 from indrnn.bench.cpu.layers import products
 from indrnn.bench.gpu.kernels import PASSES, attempt, device_ms, matmuls, one_pass
 from indrnn.data import noise_seed
 from indrnn.layers import IndRNNLayer
-from indrnn.tables import plan
 from indrnn.training.compiled import compile_
 from indrnn.training.updates import Updates
 
@@ -89,7 +89,7 @@ def each(device: torch.device, modes: tuple[str, ...], measure: Callable, until:
     rows = []
     for precision, names in PRECISIONS.items():
         for name in names:
-            cfg = plan.build([*NETWORKS[name], f"trainer.precision={WORDS[precision]}"])
+            cfg = configs.build([*NETWORKS[name], f"trainer.precision={WORDS[precision]}"])
             row = {"what": name, "precision": precision, "T": cfg.data.seq_len, "B": cfg.data.batch_size}
             row["N"] = cfg.recipe.hidden_size
             for mode in modes:

@@ -5,7 +5,6 @@ kill leaves at most a piece of a recording, or of a line, that the next start cu
 index comes last. Refused files are tried again at every start.
 """
 
-import fcntl
 import json
 import os
 import zlib
@@ -15,6 +14,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from indrnn import files
 from indrnn.data.ntu.bodies import STEPS
 from indrnn.data.ntu.names import Name, missing_skeletons
 from indrnn.data.ntu.sources import ENDING, Source
@@ -68,12 +68,8 @@ def build(
         raise UserError(f"There is no recording of NTU RGB+D in {about}: looked for S001C001P001R001A001{ENDING}, ...")
     plan = {"source": about, "steps": [step for step in STEPS if step in set(steps)], "files": len(names)}
     plan |= {"listed": listed, "others": others, "names": zlib.crc32("\n".join(wanted).encode())}
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            raise UserError(f"{folder} is being made by another process: wait for it, or stop it.") from None
+    busy = UserError(f"{folder} is being made by another process: wait for it, or stop it.")
+    with files.lock(folder / "lock", lambda _: busy, wait):
         return _built(folder, plan) or _build(source, folder, plan, wanted, jobs, progress)
 
 

@@ -6,7 +6,7 @@ Same records, same bytes.
 import os
 from pathlib import Path
 
-from indrnn import record
+from indrnn import files, markdown_text
 from indrnn.studies.ablations import draw, pairs
 from indrnn.studies.ablations.state_curves import OFF, course
 from indrnn.studies.summary import plus_minus
@@ -33,8 +33,8 @@ def write(folder: Path, out: Path) -> str:
     if not reports:
         return ""
     text = markdown(reports, folder, os.path.relpath(folder, out))
-    record.write_whole(out / f"{NAME}.md", text)
-    record.replace_whole(out / f"{NAME}.png", lambda part: draw.courses(reports, folder, part))
+    files.write_whole(out / f"{NAME}.md", text)
+    files.replace_whole(out / f"{NAME}.png", lambda part: draw.courses(reports, folder, part))
     return markdown(reports, folder, None)
 
 
@@ -45,7 +45,7 @@ def markdown(reports: list[Report], folder: Path, links: str | None) -> str:
         links: path to the runs' folder as seen from the page; None for a terminal.
     """
     lines = ["# What the parts of IndRNN are worth: ablations at a small scale", ""]
-    lines += render.bullets(headline(reports))
+    lines += markdown_text.bullets(headline(reports))
     found = [comparison for report in reports for comparison in pairs.compare(report)]
     for question in dict.fromkeys(comparison.pair.question for comparison in found):
         here = [x for x in found if x.pair.question == question]
@@ -53,9 +53,10 @@ def markdown(reports: list[Report], folder: Path, links: str | None) -> str:
         here.sort(key=lambda x: texts.index(x.pair.text))  # by what is changed, then where
         lines += ["", f"## {question[0].upper()}{question[1:]}", ""]
         cells = [[x.pair.text, x.column, x.evidence, x.verdict] for x in here]
-        lines += render.aligned(["change", "task", "difference [95% interval]", "verdict"], cells)
-        lines += ["", *render.bullets(pairs.sentence([x for x in here if x.pair.text == text]) for text in texts)]
-    lines += ["", "## The states beside it", "", *render.bullets(explanation())]
+        lines += markdown_text.aligned(["change", "task", "difference [95% interval]", "verdict"], cells)
+        sentences = (pairs.sentence([x for x in here if x.pair.text == text]) for text in texts)
+        lines += ["", *markdown_text.bullets(sentences)]
+    lines += ["", "## The states beside it", "", *markdown_text.bullets(explanation())]
     for report in reports:
         for key, results in report.columns.items():
             lines += ["", f"### {report.table.columns[key].label}", "", *states(report, results, folder)]
@@ -63,8 +64,8 @@ def markdown(reports: list[Report], folder: Path, links: str | None) -> str:
         lines += ["", f"![Validation and states over training]({NAME}.png)"]
     lines += ["", "## Provenance", ""]
     for report in reports:
-        lines += render.bullets([f"{report.table.title}:"])
-        lines += [f"  {line}" for line in render.bullets(render.footer(report))]
+        lines += markdown_text.bullets([f"{report.table.title}:"])
+        lines += [f"  {line}" for line in markdown_text.bullets(render.footer(report))]
     return "\n".join(lines) + "\n"
 
 
@@ -117,4 +118,4 @@ def states(report: Report, results: dict[str, Result], folder: Path) -> list[str
             cells.append(line)
     if not cells:
         return ["No run is done."]
-    return [*render.aligned(heads, cells), "", f"From update {updates[0]} → to update {updates[-1]:,}."]
+    return [*markdown_text.aligned(heads, cells), "", f"From update {updates[0]} → to update {updates[-1]:,}."]

@@ -1,11 +1,11 @@
 """How validation and the states of a cell's runs went over training, from their curve.csv (``task.watch_states``)."""
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from indrnn import record
 from indrnn.tables.judged import Result
 
 OFF = ("off_share", "off_steps", "off_neurons")  # of indrnn.states
@@ -31,24 +31,17 @@ class Course:
 
 def course(result: Result, metric: str, folder: Path) -> Course | None:
     """None where a run is missing, or has not all validations of the others."""
-    curves = [rows(folder / run.signature / "curve.csv") for run in result.runs]
-    updates = [[int(float(row["update"])) for row in curve] for curve in curves]
+    curves = [record.curve(folder / run.signature) for run in result.runs]
+    updates = [[row["update"] for row in curve] for curve in curves]
     if not curves or not updates[0] or any(found != updates[0] for found in updates):
         return None
-    seeds = {metric: np.array([[float(row[f"val/{metric}"]) for row in curve] for curve in curves])}
+    seeds = {metric: np.array([[row[f"val/{metric}"] for row in curve] for curve in curves])}
     for name in OFF:
         seeds[name] = np.array([[over_layers(row, name) for row in curve] for curve in curves])
     return Course(updates[0], seeds)
 
 
-def rows(path: Path) -> list[dict[str, str]]:
-    if not path.exists():
-        return []
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def over_layers(row: dict[str, str], name: str) -> float:
+def over_layers(row: dict[str, float], name: str) -> float:
     """NaN where the run did not watch its states."""
-    found = [float(value) for key, value in row.items() if key.endswith(f"/{name}")]
+    found = [value for key, value in row.items() if key.endswith(f"/{name}")]
     return float(np.mean(found)) if found else float("nan")

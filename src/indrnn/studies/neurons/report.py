@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from indrnn import record
+from indrnn import configs, files
 from indrnn.data import TEST
 from indrnn.studies import summary
 from indrnn.studies.neurons import (
@@ -21,7 +21,7 @@ from indrnn.studies.neurons import (
     weights,
 )
 from indrnn.studies.neurons.text import markdown
-from indrnn.tables import chance, plan
+from indrnn.tables import chance
 
 NAME = "neurons"
 
@@ -37,7 +37,7 @@ def publish(profile: str, out: Path) -> str:
     about = summary.about(f"make figures PROFILE={profile}") | {"profile": profile}
     about |= {"overrides": {"adding": trained.ADDING, "u": trained.SIX_LAYERS, "gradients": trained.GRADIENTS}}
     about["overrides"] = {name: found[profile] for name, found in about["overrides"].items()}
-    data = plan.build(trained.ADDING[profile]).data
+    data = configs.build(trained.ADDING[profile]).data
     about["chance"] = chance.level(TEST, data.seq_len, data.test_examples)
     cuts: dict[int, list[integrator.Cut]] = {}
     for budget in trained.BUDGETS[profile]:
@@ -63,9 +63,9 @@ def publish(profile: str, out: Path) -> str:
         "gradients_over_time": partial(draw_gradients.gradients, gradients),
     }
     for name, function in draw.items():
-        record.replace_whole(out / f"{name}.png", function)
-    record.write_whole(out / f"{NAME}.json", numbers(about, cuts, seen, u, gradients))
-    record.write_whole(out / f"{NAME}.md", text)
+        files.replace_whole(out / f"{name}.png", function)
+    files.write_whole(out / f"{NAME}.json", numbers(about, cuts, seen, u, gradients))
+    files.write_whole(out / f"{NAME}.md", text)
     return text
 
 

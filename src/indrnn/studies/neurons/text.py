@@ -4,13 +4,13 @@ import math
 import statistics
 from typing import Any
 
+from indrnn.markdown_text import aligned, bullets
 from indrnn.studies.neurons import integrator, over_time, trained, weights
 from indrnn.studies.neurons.activations import Activations
 from indrnn.studies.neurons.integrator import KINDS, SOLVED, Cut
 from indrnn.studies.neurons.over_time import Gradients
 from indrnn.studies.neurons.weights import Weights
-from indrnn.studies.summary import geometric, plus_minus, provenance
-from indrnn.tables.render import aligned, bullets
+from indrnn.studies.summary import geometric, plus_minus, where_from
 from indrnn.tables.schema import PROFILES
 
 
@@ -33,7 +33,7 @@ def markdown(
     lines += ["", "## P19 Figure 5: recurrent weights of a trained network", "", *figure5(about, u)]
     lines += ["", "## P19 Table 1: how long a recurrent weight remembers", "", *table1(u)]
     lines += ["", "## Gradients over layers and time steps", "", *over_steps(about, gradients)]
-    return "\n".join([*lines, "", *provenance(about)]) + "\n"
+    return "\n".join([*lines, "", *where_from(about)]) + "\n"
 
 
 def figure3(about: dict[str, Any], seen: Activations) -> list[str]:

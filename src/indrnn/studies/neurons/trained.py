@@ -10,11 +10,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from indrnn import record
+from indrnn import configs, files, record
 from indrnn.data import Data
 from indrnn.errors import UserError
 from indrnn.networks import Network
-from indrnn.tables import plan
 from indrnn.tables.schema import PROFILES
 from indrnn.training import run
 from indrnn.training.tensors import load_tensors
@@ -96,7 +95,7 @@ def check(profile: str) -> None:
     Raises:
         UserError: the profile trains elsewhere, and some of its networks are not trained yet.
     """
-    runs = [(overrides, plan.build(overrides)) for overrides in wanted(profile)]
+    runs = [(overrides, configs.build(overrides)) for overrides in wanted(profile)]
     missing = [overrides for overrides, cfg in runs if profile != HERE and finished(cfg) is None]
     if missing:
         sweeps: dict[str, list[str]] = {}
@@ -117,12 +116,12 @@ def finished(cfg: DictConfig) -> dict | None:
 
 
 def folder_of(cfg: DictConfig) -> Path:
-    return record.ROOT / cfg.machine.runs / record.signature(record.signed(cfg))
+    return files.ROOT / cfg.machine.runs / configs.signature(configs.signed(cfg))
 
 
 def trained(profile: str, overrides: list[str]) -> Trained:
     """Train a network here, or read it; the profile says which."""
-    cfg = plan.build(overrides)
+    cfg = configs.build(overrides)
     if profile == HERE:
         updates = Updates(cfg)
         data, network = updates.data, updates.task.network

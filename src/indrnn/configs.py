@@ -1,0 +1,112 @@
+"""Configs: composed as Hydra composes them, and the part of one that says what a run is, with its signature.
+
+Neither torch nor Lightning is imported, so that tables and plans start fast.
+"""
+
+import copy
+import functools
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from indrnn.errors import UserError
+from indrnn.files import ROOT
+
+CONF = ROOT / "conf"
+UNSIGNED = ("machine", "logger", "hydra")
+# The address that was signed first, of every class that has moved since: a move renames no run.
+SIGNED_AS = {
+    "indrnn.networks.dense.DenseIndRNN": "indrnn.dense.DenseIndRNN",
+    "indrnn.tasks.dynamic.Dynamic": "indrnn.dynamic.Dynamic",
+    "indrnn.tasks.language.LanguageModel": "indrnn.language.LanguageModel",
+    "indrnn.tasks.recognition.Recognition": "indrnn.recognition.Recognition",
+    "indrnn.tasks.schedules.Constant": "indrnn.schedules.Constant",
+    "indrnn.tasks.schedules.OneCycle": "indrnn.schedules.OneCycle",
+    "indrnn.tasks.schedules.Plateau": "indrnn.schedules.Plateau",
+    "indrnn.tasks.schedules.Step": "indrnn.schedules.Step",
+}
+
+
+def build(overrides: Iterable[str]) -> DictConfig:
+    """The composed config of some overrides, also inside a running Hydra app; UserError where they do not fit.
+
+    Composing takes a tenth of a second, and a table asks for the same configs several times: they are remembered.
+    """
+    return copy.deepcopy(_composed(CONF, tuple(overrides)))
+
+
+@functools.cache
+def _composed(conf: Path, overrides: tuple[str, ...]) -> DictConfig:
+    outer, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None
+    try:
+        for override in OverridesParser.create().parse_overrides(list(overrides)):
+            if override.is_sweep_override():
+                raise UserError(f"A planned run takes one value, not a sweep: {override.input_line}.")
+        with initialize_config_dir(str(conf), job_name="plan", version_base="1.3"):
+            return compose("config", list(overrides))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(f"{_sentence(error)} (in: {' '.join(overrides)})") from None
+    finally:
+        GlobalHydra.instance().hydra = outer
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, name = str(error.missing_cfg_file).partition("/")
+        there = sorted(
+            path.relative_to(CONF / group).with_suffix("").as_posix() for path in (CONF / group).rglob("*.yaml")
+        )
+        return f"There is no {group} {name!r}; there are: {', '.join(there)}"
+    if isinstance(error, OverrideParseException):
+        return f"{error.override!r} is not an override"
+    return str(error.__cause__ or error).splitlines()[0].rstrip(".")
+
+
+def signed(cfg: DictConfig) -> dict[str, Any]:
+    """The resolved part of a config that says what a run is: all but machine, logger, hydra, trainer.max_time."""
+    what = OmegaConf.masked_copy(cfg, [key for key in cfg if key not in UNSIGNED])
+    config = OmegaConf.to_container(what, resolve=True)
+    config["trainer"].pop("max_time", None)
+    return config
+
+
+def signature(config: dict[str, Any]) -> str:
+    """First 12 hex digits of sha256 over canonical JSON: keys sorted, nulls dropped, numbers as floats.
+
+    Addresses of classes count as those that were signed first (SIGNED_AS).
+    """
+
+    def canonical(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {str(k): canonical(v) for k, v in value.items() if v is not None}
+        if isinstance(value, list | tuple):
+            return [canonical(v) for v in value]
+        if isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+        return SIGNED_AS.get(value, value) if isinstance(value, str) else value
+
+    text = json.dumps(canonical(config), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def moved(config: dict[str, Any]) -> dict[str, Any]:
+    """A config of a record with the addresses that its classes have today."""
+    today = {old: new for new, old in SIGNED_AS.items()}
+
+    def renamed(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: renamed(entry) for key, entry in value.items()}
+        if isinstance(value, list):
+            return [renamed(entry) for entry in value]
+        return today.get(value, value) if isinstance(value, str) else value
+
+    return renamed(config)

@@ -1,0 +1,24 @@
+"""Sentences and tables as Markdown that stands straight in a terminal, too."""
+
+import textwrap
+from collections.abc import Iterable
+
+WIDTH = 118
+
+
+def bullets(sentences: Iterable[str]) -> list[str]:
+    """Sentences as wrapped list items."""
+    options = {"width": WIDTH, "subsequent_indent": "  ", "break_long_words": False, "break_on_hyphens": False}
+    return [line for sentence in sentences for line in textwrap.wrap(f"- {sentence}", **options)]
+
+
+def aligned(heads: list[str], rows: list[list[str]]) -> list[str]:
+    """A Markdown table whose columns stand straight in a terminal too; the last one is not padded."""
+    rows = [[text.replace("|", "\\|") for text in row] for row in rows]
+    widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]
+    widths[-1] = len(heads[-1])
+
+    def line(texts: list[str]) -> str:
+        return "| " + " | ".join(f"{text:{width}}" for text, width in zip(texts, widths, strict=True)) + " |"
+
+    return [line(heads), line(["-" * width for width in widths]), *map(line, rows)]
