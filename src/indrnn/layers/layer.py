@@ -2,7 +2,7 @@
 
 A layer maps (T, B, M) and a state to the outputs of all steps (T, B, N) and the state after the last one (B, N).
 
-``lengths`` (B,) says how many steps of each sequence there are; what comes after them is padding, see indrnn.padding.
+``lengths`` (B,) says how many steps of each sequence there are; what comes after them is padding (``layers.padding``).
 It changes neither outputs, states, statistics nor gradients; outputs there are 0, and the state is the one after the
 last valid step (where there is none: the state given, or zeros).
 """

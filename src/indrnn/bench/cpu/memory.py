@@ -1,8 +1,8 @@
 """How much memory an update of a language model takes, P18 Section 5.3.1, counted without making it.
 
 The count runs on torch's meta device, where tensors have sizes and no values: no time, no memory, the same on every
-machine. Shapes: T time, B columns. ``python -m indrnn.memory OVERRIDES`` makes one real update on the CPU and prints
-the bytes that its process had at most; ``make bench`` holds that against the count.
+machine. Shapes: T time, B columns. ``python -m indrnn.bench.cpu.memory OVERRIDES`` makes one real update on the CPU and
+prints the bytes that its process had at most; ``make bench`` holds that against the count.
 """
 
 import contextlib
@@ -175,7 +175,7 @@ def resident(overrides: list[str]) -> int:
     """
     # What is freed goes back at once and pages are small, so that what is resident is what is in use.
     plain = {"MALLOC_MMAP_THRESHOLD_": "65536", "THP_MEM_ALLOC_ENABLE": "0"}
-    command = [sys.executable, "-m", "indrnn.bench.cpu.layers.cpu.memory", *overrides]
+    command = [sys.executable, "-m", "indrnn.bench.cpu.memory", *overrides]
     done = subprocess.run(command, env=os.environ | plain, capture_output=True, text=True)
     if done.returncode:
         raise UserError(f"An update could not be made: {(done.stderr.strip() or 'no output').splitlines()[-1]}")

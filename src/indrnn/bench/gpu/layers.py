@@ -1,6 +1,6 @@
 """Forward and backward of an IndRNN layer on a GPU against cuDNN's LSTM, GRU and RNN, and against the plain loop.
 
-Its tests run it at small sizes on a CPU. ``python -m indrnn.bench_gpu_layers T B N DEVICE``
+Its tests run it at small sizes on a CPU. ``python -m indrnn.bench.gpu.layers T B N DEVICE``
 compiles the plain loop and prints its times as JSON: a process of its own can be ended when compiling takes too long.
 
 Shapes: T time, B batch, M input, N neurons.
@@ -108,7 +108,7 @@ def in_process(T: int, B: int, N: int, device: torch.device, until: float) -> di
     Raises:
         UserError: it was ended, or failed.
     """
-    command = [sys.executable, "-m", "indrnn.bench.cpu.layers.gpu.layers", str(T), str(B), str(N), str(device)]
+    command = [sys.executable, "-m", "indrnn.bench.gpu.layers", str(T), str(B), str(N), str(device)]
     seconds = max(1.0, until - time.monotonic())
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)

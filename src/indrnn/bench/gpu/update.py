@@ -29,7 +29,7 @@ NETWORKS = {
 }
 PRECISIONS = {"fp32": tuple(NETWORKS), "tf32": tuple(NETWORKS), "bf16": ("PTB characters",)}
 WORDS = {"fp32": "32-true", "tf32": "tf32", "bf16": "bf16-mixed"}  # of trainer.precision
-MODES = ("eager", "default", "reduce-overhead")  # eager, and modes of indrnn.compiled.compile_
+MODES = ("eager", "default", "reduce-overhead")  # eager, and modes of training.compiled.compile_
 SECONDS = 150  # of the whole part; compiling one update takes up to a minute
 
 

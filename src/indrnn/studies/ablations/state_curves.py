@@ -8,7 +8,7 @@ import numpy as np
 from indrnn import record
 from indrnn.tables.judged import Result
 
-OFF = ("off_share", "off_steps", "off_neurons")  # of indrnn.states
+OFF = ("off_share", "off_steps", "off_neurons")  # of indrnn.tasks.off_states
 
 
 @dataclass(frozen=True)
