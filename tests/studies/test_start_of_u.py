@@ -7,6 +7,7 @@ import torch
 
 from indrnn import configs
 from indrnn.errors import UserError
+from indrnn.files import ROOT
 from indrnn.studies import layer_by_layer, start_of_u, start_of_u_report
 from indrnn.training.updates import Updates
 
@@ -94,6 +95,15 @@ def test_published_and_rendered_from_what_is_there(small, tmp_path, capsys):
     start_of_u_report.publish(tmp_path, [12], list(start_of_u.STARTS)[:2])  # nothing is trained again
     assert capsys.readouterr().out == ""
     assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+
+def test_the_published_page_is_made_of_the_published_networks():
+    out = ROOT / "results" / "start_of_u"
+    found, abouts = start_of_u_report.read(out)
+    seeds = {key: [network.seed for network in networks] for key, networks in found.items()}
+    assert seeds == {(w, start): list(start_of_u.SEEDS[w]) for w in start_of_u.WIDTHS for start in start_of_u.STARTS}
+    assert (out / "README.md").read_text() == start_of_u_report.markdown(found, abouts)
+    assert not any(about["dirty"] for about in abouts) and len(list(out.glob("*.json"))) == len(abouts)
 
 
 def test_what_is_not_there_is_told(tmp_path):

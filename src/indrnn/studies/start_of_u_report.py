@@ -222,6 +222,9 @@ def style(axes: Axes, what: str | None, found: dict[tuple[int, str], list[Networ
     axes.grid(alpha=0.3)
     if what in ("largest", "gradient"):
         axes.set_yscale("log")
+    elif what == "near_one":
+        axes.set_yscale("symlog", linthresh=10)
+        axes.set_ylim(bottom=-1)
     elif what is None:
         level = next(networks[0].unigrams for (size, _), networks in found.items() if size == width)
         figures.mark(axes, level, f"unigrams {level:.2f}")
