@@ -107,7 +107,7 @@ def test_overrides_are_told_without_folder_and_machine():
     assert record.told(given.split()) == expected
 
 
-def test_published_overrides_name_no_folder_and_no_machine():
+def test_published_overrides_name_no_folder():
     for path in (files.ROOT / "results" / "runs").glob("*/run.json"):
         overrides = json.loads(path.read_text())["overrides"]
         assert not [x for x in overrides if x.startswith("/") or "=/" in x], path
