@@ -11,11 +11,7 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as train does, before torc
 
 import torch  # noqa: E402
 
-from indrnn import (  # noqa: E402
-    files,
-    markdown_text,  # noqa: E402
-    provenance,  # noqa: E402
-)
+from indrnn import files, markdown_text, provenance  # noqa: E402
 from indrnn.bench.cpu import language, layers, memory, skeletons  # noqa: E402
 from indrnn.bench.gpu import parts  # noqa: E402
 from indrnn.errors import UserError  # noqa: E402

@@ -101,7 +101,7 @@ def test_code_is_known_where_there_is_a_git_folder_but_no_git(monkeypatch):
 
 
 def test_overrides_are_told_without_folder_and_machine():
-    given = "experiment=quick/adding machine.runs=/home/me machine=gpu logger=csv +logger.name=x hydra/launcher=basic"
+    given = "experiment=quick/adding machine.runs=elsewhere machine=gpu logger=csv +logger.name=x hydra/launcher=basic"
     given += " trainer.max_time=60 ++trainer.max_time=60 trainer.max_updates=5 schedule@recipe.schedule=constant seed=1"
     expected = ["experiment=quick/adding", "trainer.max_updates=5", "schedule@recipe.schedule=constant", "seed=1"]
     assert record.told(given.split()) == expected

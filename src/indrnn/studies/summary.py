@@ -14,7 +14,7 @@ def about(command: str) -> dict[str, Any]:
 
 
 def where_from(about: dict[str, Any]) -> list[str]:
-    """The same as the last section of a report."""
+    """What ``about`` says, as the last section of a report."""
     versions = ", ".join(f"{name} {version}" for name, version in sorted(about["versions"].items()))
     sentences = [f"Commit: {provenance.words(about)}.", f"Versions: {versions}.", f"Device: {about['device']}."]
     return ["## Provenance", "", *markdown_text.bullets([*sentences, f"Command: `{about['command']}`"])]
