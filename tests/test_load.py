@@ -61,6 +61,21 @@ def test_a_damaged_or_missing_network_is_told(tmp_path):
         load_network(tmp_path / "run")
 
 
-def test_weights_are_copied_where_they_are(tmp_path):
-    publish.copy_weights(tmp_path / "nowhere", tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+def test_a_network_is_published_with_its_own_record_or_not_at_all(tmp_path):
+    run, out = tmp_path / "run", tmp_path / "out"
+    run.mkdir()
+    for name in ("curve.csv", "run.json", "weights.pt"):
+        (run / name).write_text(f"{name} of the first")
+    publish.copy_run(run, out, weights=False)
+    assert sorted(path.name for path in out.iterdir()) == ["curve.csv", "run.json"]
+    publish.copy_run(run, out, weights=True)
+    sums = (out / "SHA256SUMS").read_text()
+    assert len(sums.splitlines()) == 3 and (out / "weights.pt").read_text() == "weights.pt of the first"
+    (run / "run.json").write_text("the second")
+    (run / "weights.pt").write_text("of the second")
+    publish.copy_run(run, out, weights=False)  # published before, so its network comes along
+    assert (out / "weights.pt").read_text() == "of the second" and (out / "SHA256SUMS").read_text() != sums
+    (run / "run.json").write_text("the third, whose network is elsewhere")
+    (run / "weights.pt").unlink()
+    publish.copy_run(run, out, weights=True)
+    assert sorted(path.name for path in out.iterdir()) == ["curve.csv", "run.json"]

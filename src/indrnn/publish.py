@@ -6,6 +6,7 @@ The README shows published tables between ``<!-- results/quick/NAME.md -->`` and
 import hashlib
 import re
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 
 from indrnn import files, record
@@ -34,9 +35,7 @@ def publish(profile: str, runs: Path, results: Path = RESULTS) -> list[judged.Re
     final = {name: entry for name, entry in found.items() if entry and entry["status"] in record.FINAL}
     if not final:
         raise UserError(f"No run of profile {profile} is done in {runs}: nothing to publish.")
-    copy(final, runs, results)
-    for name in sorted(plan.with_weights(profile) & set(final)):
-        copy_weights(runs / name, results / "runs" / name)
+    copy(final, runs, results, plan.with_weights(profile))
     return render_profile(profile, results)
 
 
@@ -57,8 +56,12 @@ def publish_milestones(runs: Path, results: Path = RESULTS) -> list[str]:
     return milestones.render_all(results)
 
 
-def copy(found: dict[str, dict], runs: Path, results: Path) -> None:
-    """Copy records and curves to results/runs; UserError, and nothing copied, where a record is of uncommitted code."""
+def copy(found: dict[str, dict], runs: Path, results: Path, weights: Collection[str] = ()) -> None:
+    """Copy records and curves to results/runs; UserError, and nothing copied, where a record is of uncommitted code.
+
+    Args:
+        weights: the runs whose network is copied, too; one that is published already is copied in any case.
+    """
     dirty = [name for name, entry in found.items() if entry["dirty"]]
     if dirty:
         raise UserError(
@@ -66,15 +69,20 @@ def copy(found: dict[str, dict], runs: Path, results: Path) -> None:
             f"{dirty[0]}: commit, remove their folders and make them again. Nothing was published."
         )
     for name in found:
-        for file in ("curve.csv", "run.json"):  # the record last: whoever finds it finds all
-            if (runs / name / file).exists():
-                files.write_whole(results / "runs" / name / file, (runs / name / file).read_text())
+        copy_run(runs / name, results / "runs" / name, name in weights)
 
 
-def copy_weights(run: Path, out: Path) -> None:
-    """Copy weights.pt, if it is there, and write SHA256SUMS of all that is published of this run."""
-    if (run / "weights.pt").exists():
-        files.replace_whole(out / "weights.pt", lambda part: part.write_bytes((run / "weights.pt").read_bytes()))
+def copy_run(run: Path, out: Path, weights: bool) -> None:
+    """Copy what a run's folder has to say; with a network, SHA256SUMS of all. A network of another record goes."""
+    kept, record_file = out / "weights.pt", out / "run.json"
+    weights = weights or kept.exists()
+    if kept.exists() and record_file.read_bytes() != (run / "run.json").read_bytes():
+        kept.unlink()
+        (out / "SHA256SUMS").unlink()
+    for name in ("curve.csv", *["weights.pt"] * weights, "run.json"):  # the record last: whoever finds it finds all
+        if (run / name).exists():
+            files.replace_whole(out / name, lambda part, name=name: part.write_bytes((run / name).read_bytes()))
+    if kept.exists():
         published = (out / name for name in ("curve.csv", "run.json", "weights.pt"))
         sums = (f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in published)
         files.write_whole(out / "SHA256SUMS", "".join(sums))
