@@ -19,7 +19,7 @@ def script(monkeypatch, tmp_path):
     monkeypatch.setattr(module, "keep_pages", lambda: None)
     monkeypatch.setattr(layers, "SHAPES", ((5, 2, 128),))
     monkeypatch.setattr(layers, "LENGTHS", (4, 6))
-    monkeypatch.setattr(layers.update, "__defaults__", (6, 2))
+    monkeypatch.setattr(layers.update, "__defaults__", (16, 2))
     monkeypatch.setattr(skeletons, "FILES", 2)
     small = ("recipe.hidden_size=8", "data.output_size=5", "data.batch_size=2")
     monkeypatch.setattr(language, "COMMON", (*language.COMMON, *small))

@@ -9,7 +9,7 @@ from indrnn import configs
 from indrnn.errors import UserError
 from indrnn.files import ROOT
 from indrnn.studies import layer_by_layer, start_of_u, start_of_u_report
-from indrnn.training.updates import Updates
+from indrnn.training import run
 
 KJV = ("data.source=kjv", "data.output_size=29", "recipe.hidden_size=12", "data.eval_columns=[128,128]")
 
@@ -48,23 +48,23 @@ def test_looks_of_a_small_network_agree_with_the_network(small):
 def test_the_look_makes_the_updates_that_training_makes(small):
     """Twice the same losses: with looks at every second update, and with none but training's own."""
     words = [*start_of_u.COMMON, *start_of_u.STARTS["N(0.4, 0.1)"], "seed=0"]
-    updates = Updates(configs.build(words))
-    updates.data.setup()
-    plain = [updates.make(updates.data.train_batch(number)) / math.log(2) for number in range(4)]
+    data, task = run.build(configs.build(words))
+    data.setup()
+    plain = [task.make_update(data.train_batch(number))[0].item() / math.log(2) for number in range(4)]
     assert start_of_u.train("N(0.4, 0.1)", 12, 0).losses == plain
 
 
 def test_wide_layers_of_the_profile_fast_do_not_drown_in_their_states():
     """Ten carried batches, 2,000 wide, before any update: from u near 1 states grow until nothing else is seen."""
     words = ("experiment=fast/ptb_char", "model=indrnn", "model.num_layers=6", "data.batch_size=8", "seed=0", *KJV[:2])
-    updates = Updates(configs.build(words))
-    updates.data.setup()
+    data, task = run.build(configs.build(words))
+    data.setup()
     rms = {}
-    for number, unit in enumerate(layer_by_layer.layers(updates.task.network)):
+    for number, unit in enumerate(layer_by_layer.layers(task.network)):
         unit.watch = lambda h, number=number: rms.update({number: h.float().square().mean().sqrt().item()})
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         for number in range(10):
-            updates.task.measure(updates.data.train_batch(number))
+            task.measure(data.train_batch(number))
     assert len(rms) == 6 and max(rms.values()) < 3
 
 

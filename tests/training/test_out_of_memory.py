@@ -7,12 +7,14 @@ import pytest
 import torch
 from test_commands import TRAIN, call, records
 from test_run import SMALL, folder
+from test_sitting import interrupt
 
 from indrnn import record
 from indrnn.data.adding import Adding
 from indrnn.errors import OutOfMemory
 from indrnn.out_of_memory import asked_gib, out_of_memory, size
 from indrnn.tasks import Task
+from indrnn.training import run
 from indrnn.training.run import train
 
 CUDA = "CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 15.89 GiB."
@@ -87,6 +89,32 @@ def test_data_that_do_not_fit_are_a_record_too_and_the_next_start_goes_on(config
     assert train(config(*SMALL))["status"] == "finished"
 
 
+def test_a_network_that_does_not_fit_is_a_record_too_and_says_how_far_the_run_came(config, monkeypatch):
+    """Parameters are counted without building them; the checkpoint of the sitting before stays."""
+    cfg = config(*SMALL)
+    interrupt(monkeypatch, cfg, 6)
+    with monkeypatch.context() as patch:
+        built = run.instantiate
+
+        def too_large(node, **others):
+            network = built(node, **others)
+            if node is cfg.model and next(network.parameters()).device.type != "meta":
+                full()
+            return network
+
+        patch.setattr(run, "instantiate", too_large)
+        with pytest.raises(
+            OutOfMemory, match=r"^Out of memory with the network \(asked for 20 GiB\): .* tries again\.$"
+        ):
+            train(cfg)
+    found = record.read(folder(cfg))
+    assert found["status"] == "out_of_memory" and found["metrics"]["memory/asked_gib"] == 20.0
+    assert found["updates"] == 7 and found["metrics"]["best_update"] == 5
+    done = train(cfg)
+    assert done["status"] == "finished" and done["parameters"] == found["parameters"] > 0
+    assert [sitting["updates"] for sitting in done["sittings"]] == [[0, 12]]
+
+
 def test_a_message_without_a_size_leaves_none_in_the_record(config, monkeypatch):
     def failed(*_):
         raise RuntimeError("CUDA error: out of memory\nCompile with TORCH_USE_CUDA_DSA")
@@ -126,5 +154,5 @@ def test_the_other_runs_of_a_sweep_go_on(tmp_path):
     """One of two asks for 4 TB for real: its exit code and one sentence say so."""
     sizes = ("model.num_layers=2", "model.hidden_size=1000000,8", f"machine.runs={tmp_path}", "logger=csv")
     done = call(*TRAIN, "-m", *SMALL[:-1], *sizes, "machine.progress=false", code=1)
-    assert "Out of memory (asked for 3.64 TiB)" in done.stderr
-    assert [entry["status"] for entry in records(tmp_path)] == ["finished"]
+    assert "Out of memory with the network (asked for 3.64 TiB)" in done.stderr
+    assert sorted(entry["status"] for entry in records(tmp_path)) == ["finished", "out_of_memory"]

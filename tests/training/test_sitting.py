@@ -5,11 +5,11 @@ import signal
 
 import pytest
 import torch
-from test_run import SMALL, folder
+from test_run import PLATEAU, SMALL, folder
 
 from indrnn import provenance, record
 from indrnn.tasks import Task
-from indrnn.training import run, tensors
+from indrnn.training import run, sitting, tensors
 from indrnn.training.run import train
 
 LANGUAGE = (
@@ -19,11 +19,11 @@ LANGUAGE = (
 
 
 def interrupt(monkeypatch, cfg, update: int) -> None:
-    """Train until the signal that comes within this update."""
+    """Train until the signal that comes at the end of this update."""
     original = Task.on_train_batch_end
 
     def signalled(task, *arguments):
-        if task.update == update:
+        if task.update == update + 1:
             os.kill(os.getpid(), signal.SIGINT)
         return original(task, *arguments)
 
@@ -54,6 +54,33 @@ def test_a_checkpoint_of_a_gpu_goes_on_on_a_cpu_to_the_same_end(config, tmp_path
     assert "from the beginning" not in caplog.text
 
 
+@pytest.mark.parametrize("overrides", [SMALL, PLATEAU, LANGUAGE], ids=["adding", "digits", "carried state"])
+@pytest.mark.parametrize("at", ["first", "last"])
+def test_a_stop_during_validation_saves_and_the_validation_is_made_again(config, tmp_path, monkeypatch, overrides, at):
+    undisturbed = config(*overrides, f"machine.runs={tmp_path / 'undisturbed'}")
+    expected = train(undisturbed)
+    cfg = config(*overrides, "machine.checkpoint_seconds=1000")
+    update = cfg.trainer.val_every if at == "first" else cfg.trainer.max_updates
+    original, heard = Task.on_validation_start, []
+
+    def signalled(task, *arguments):
+        if task.update == update and len(heard) < 2:  # the one that a sitting begins with is stopped, too
+            heard.append(task.update)
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(task, *arguments)
+
+    monkeypatch.setattr(Task, "on_validation_start", signalled)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            train(cfg)
+        stopped = record.read(folder(cfg))
+        assert stopped["status"] == "interrupted" and stopped["updates"] == update
+        assert tensors.load_tensors(folder(cfg) / "last.ckpt")["task"]["update"] == update
+    done = train(cfg)
+    assert done["status"] == "finished" and done["metrics"] == expected["metrics"] and heard == [update] * 2
+    assert (folder(cfg) / "curve.csv").read_bytes() == (folder(undisturbed) / "curve.csv").read_bytes()
+
+
 def test_tensors_are_written_as_those_of_a_cpu(tmp_path, monkeypatch):
     """Whatever torch would call their place: nothing is left that needs a GPU to be read."""
     moved = []
@@ -77,7 +104,7 @@ def test_what_is_set_aside_is_never_overwritten(tmp_path):
 def test_the_record_lists_the_sittings_with_their_devices(config, monkeypatch):
     cfg = config(*SMALL)
     for device, update in (("a GPU", 3), ("a GPU", 7), ("a CPU", None)):
-        monkeypatch.setattr(run, "device_name", lambda *_, device=device: device)
+        monkeypatch.setattr(sitting, "device_name", lambda *_, device=device: device)
         if update:
             interrupt(monkeypatch, cfg, update)
         else:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from indrnn import configs
 from indrnn.studies import layer_by_layer, summary
-from indrnn.training.updates import Updates
+from indrnn.training import run
 
 # The small network of the quick profile, half as wide, at a constant rate that all share. There, u starts from
 # N(0.4, 0.2) as in P18's word model; the last but one shows what it would do from U(0, 1), as in P18's character model.
@@ -84,22 +84,22 @@ CLAIMS: dict[str, Callable[[Trained], bool]] = {
 def train(model: str, seed: int) -> Trained:
     """Make the updates of one network."""
     cfg = configs.build([*COMMON, *MODELS[model], f"seed={seed}"])
-    updates = Updates(cfg)
-    updates.data.setup()
-    network = updates.task.network
+    data, task = run.build(cfg)
+    data.setup()
+    network = task.network
     layer_by_layer.take_apart_(network)
     outputs: dict[int, Tensor] = {}
     for number, layer in enumerate(layer_by_layer.layers(network)):
         layer.register_forward_hook(partial(keep, outputs, number))
     losses, norms, targets = [], [], Counter()
     for number in range(MARKS[-1]):
-        batch = updates.data.train_batch(number)
-        losses.append(updates.make(batch) / math.log(2))
+        batch = data.train_batch(number)
+        losses.append(task.make_update(batch)[0].item() / math.log(2))
         targets.update(batch[1].flatten().tolist())
         if number + 1 in MARKS:
             norms.append([h.grad.double().norm().item() for h in outputs.values()])
     signature = configs.signature(configs.signed(cfg))
-    parameters = sum(p.numel() for p in updates.parameters)
+    parameters = sum(p.numel() for p in network.parameters())
     return Trained(model, seed, signature, parameters, losses, norms, entropy(targets))
 
 

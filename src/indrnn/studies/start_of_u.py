@@ -19,9 +19,11 @@ from torch import Tensor
 
 from indrnn import configs
 from indrnn.data import TRAIN, VAL
+from indrnn.data.text import Text
 from indrnn.layers.norm_dropout import recompute_batch_norm
 from indrnn.studies import gradients, layer_by_layer
-from indrnn.training.updates import Updates
+from indrnn.tasks.language import LanguageModel
+from indrnn.training import run
 
 # The recipe of the profile fast, on one core: 16 columns instead of 128, products in float32.
 COMMON = ("experiment=fast/ptb_char", "model=indrnn", "model.num_layers=6", "data.batch_size=16")
@@ -142,49 +144,48 @@ def persistent(z: Tensor) -> float:
 def train(start: str, width: int, seed: int) -> Network:
     """Make the updates of one network and look at it."""
     cfg = configs.build([*COMMON, *WIDTHS[width], *STARTS[start], f"seed={seed}"])
-    updates = Updates(cfg)
-    updates.data.setup()
-    seen = Seen(updates.task.network)
+    data, task = run.build(cfg)
+    data.setup()
+    seen = Seen(task.network)
     losses, looks, found = [], [], []
     for number in range(UPDATES[width]):
         seen.on = number % EVERY == 0 or number == UPDATES[width] - 1
-        losses.append(updates.make(updates.data.train_batch(number)) / math.log(2))
+        losses.append(task.make_update(data.train_batch(number))[0].item() / math.log(2))
         if seen.on:
             looks.append(number)
             found.append(seen.take())
     layers = [{what: [look[layer][what] for look in found] for what in WHAT} for layer in range(len(seen.units))]
-    carried, zeros = (norms(updates, seen, fresh) for fresh in (False, True))
+    carried, zeros = (norms(data, task, seen, fresh) for fresh in (False, True))
     seen.on = False
     return Network(
         start,
         width,
         seed,
         configs.signature(configs.signed(cfg)),
-        sum(p.numel() for p in updates.parameters),
+        sum(p.numel() for p in task.network.parameters()),
         losses,
         looks,
         layers,
         carried,
         zeros,
-        validation(updates),
-        gradients.entropy(Counter(updates.data.corpus.splits[TRAIN].tolist())),
+        validation(data, task),
+        gradients.entropy(Counter(data.corpus.splits[TRAIN].tolist())),
     )
 
 
-def norms(updates: Updates, seen: Seen, fresh: bool) -> list[float]:
+def norms(data: Text, task: LanguageModel, seen: Seen, fresh: bool) -> list[float]:
     """Norm of the gradient of every layer's W for the next batch; no update is made and the carried state stays."""
-    task, (x, y, lengths, _) = updates.task, updates.data.train_batch(updates.task.update)
+    x, y, lengths, _ = data.train_batch(task.update)
     before = task.carried
-    updates.adam.zero_grad()
+    task.adam.zero_grad()
     task.measure((x, y, lengths, fresh))[0].backward()
     task.carried = before
     return [unit.weight_ih.grad.norm().item() for unit in seen.units]
 
 
 @torch.no_grad()
-def validation(updates: Updates) -> float:
+def validation(data: Text, task: LanguageModel) -> float:
     """bpc of the first PIECES pieces of the validation text, with batch-norm statistics as before every validation."""
-    task, data = updates.task, updates.data
     batches: Any = (task.time_first(x) for x, *_ in data.calibration_batches(0))
     recompute_batch_norm(task.network, batches, carry=True)
     total = count = 0.0

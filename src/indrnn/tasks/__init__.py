@@ -1,5 +1,6 @@
 """LightningModules by kind of problem, with their schedules and metrics."""
 
-from indrnn.tasks.task import CALIBRATION_EXAMPLES, Classification, Diverged, LastStep, Regression, Task
+from indrnn.tasks.last_step import Classification, LastStep, Regression
+from indrnn.tasks.task import CALIBRATION_EXAMPLES, CLIP, Diverged, Task
 
-__all__ = ["CALIBRATION_EXAMPLES", "Classification", "Diverged", "LastStep", "Regression", "Task"]
+__all__ = ["CALIBRATION_EXAMPLES", "CLIP", "Classification", "Diverged", "LastStep", "Regression", "Task"]

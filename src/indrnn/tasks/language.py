@@ -65,7 +65,8 @@ class LanguageModel(Task):
         network = LanguageNetwork(network, embedding_size, embedding_range, tied, dropout_embedding, dropout_words)
         super().__init__(network, schedule, seed, max_updates, val_every, weight_decay)
         self.metric, self.dynamic = metric, dynamic
-        self.carried: Any = None  # the state after the last update
+        self.carried: Any = None  # the state after the last batch
+        self.evaluating = False
         self.vocabulary: str | None = None  # digest of the one that this model was trained with
         if u_normal is not None:
             draw_u_(network, *u_normal)
@@ -98,10 +99,9 @@ class LanguageModel(Task):
         tokens = lengths.sum() if lengths is not None else torch.tensor(y.numel(), device=y.device)
         return total / tokens, tokens
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        nll, tokens = self.measure(batch)
-        self.train_sum += torch.stack([nll.detach().double() * tokens, torch.zeros_like(nll).double(), tokens.double()])
-        return nll
+    def sums(self, loss: Tensor, metric: Tensor) -> Tensor:
+        nll, tokens = loss.double(), metric.double()
+        return torch.stack([nll * tokens, torch.zeros_like(nll), tokens])
 
     def training_means(self) -> dict[str, float]:
         return self._metrics("train", (self.train_sum[0] / self.train_sum[2]).item())
@@ -120,10 +120,11 @@ class LanguageModel(Task):
         self._begin()
 
     def _begin(self) -> None:
-        self.waiting, self.total = self.carried, torch.zeros(2, dtype=torch.float64, device=self.device)
+        self.waiting, self.evaluating = self.carried, True
+        self.total = torch.zeros(2, dtype=torch.float64, device=self.device)
 
     def _log(self, split: str, batch: Batch) -> None:
-        nll, tokens = self.measure(batch)
+        nll, tokens = self.measured(batch)
         self.total += torch.stack([nll.double() * tokens, tokens.double()])
 
     def on_validation_epoch_end(self) -> None:
@@ -139,7 +140,7 @@ class LanguageModel(Task):
             self.log(f"test/dynamic_{self.metric}", METRICS[self.metric](nll))
 
     def _end(self, split: str) -> None:
-        self.carried = self.waiting
+        self.carried, self.evaluating = self.waiting, False
         total, tokens = self.total.tolist()
         self.log_dict(self._metrics(split, total / tokens), logger=False)
         if split == "test":
@@ -152,17 +153,15 @@ class LanguageModel(Task):
     # Checkpoints
 
     def state(self) -> dict[str, Any]:
-        return super().state() | {"carried": self.carried, "vocabulary": self.vocabulary}
+        carried = self.waiting if self.evaluating else self.carried
+        return super().state() | {"carried": carried, "vocabulary": self.vocabulary}
 
     def load_state(self, state: dict[str, Any]) -> None:
         super().load_state(state)
-        self.vocabulary = state["vocabulary"]
-        self._carried_of_checkpoint = state["carried"]
+        self.vocabulary, self.carried = state["vocabulary"], state["carried"]
 
     def on_train_start(self) -> None:
-        super().on_train_start()
-        if self.update:
-            self.carried = apply_to_collection(self._carried_of_checkpoint, Tensor, lambda h: h.to(self.device))
+        self.carried = apply_to_collection(self.carried, Tensor, lambda h: h.to(self.device))
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
 

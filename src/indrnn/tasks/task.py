@@ -13,20 +13,18 @@ from typing import Any
 
 import torch
 from pytorch_lightning import LightningModule
-from pytorch_lightning.plugins import Precision
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Tensor, nn
 
 from indrnn.data import noise_seed
 from indrnn.errors import UserError, positive
 from indrnn.layers import IndRNNUnit
 from indrnn.layers.norm_dropout import recompute_batch_norm
 from indrnn.networks import Network
-from indrnn.tasks.metrics import error
 from indrnn.tasks.off_states import Watched
 from indrnn.tasks.schedules import Constant
 
 CALIBRATION_EXAMPLES = 2000
+CLIP = {"value": nn.utils.clip_grad_value_, "norm": nn.utils.clip_grad_norm_}
 
 
 class Diverged(Exception):
@@ -47,11 +45,17 @@ class Task(LightningModule):
         weight_decay: Adam's coupled L2 on matrices; not on u, biases, batch norm (P19 Section 5.1).
         decay_u: put it on u, too.
         watch_states: at every validation, measure the states of IndRNN layers (``off_states``) for the curve.
+
+    Set from outside: ``clip``, the largest gradient, none if 0 or None, by ``clip_by``: of each value, or the norm of
+    all; ``bf16``, whether losses are computed under autocast to bfloat16.
     """
 
     metric: str
     lower_is_better = True
     carries_state = False  # from batch to batch
+    clip: float | None = None
+    clip_by = "norm"
+    bf16 = False
 
     def __init__(
         self,
@@ -65,6 +69,7 @@ class Task(LightningModule):
         watch_states: bool | None = None,
     ):
         super().__init__()
+        self.automatic_optimization = False  # Lightning's word for: training_step makes the whole update
         positive(max_updates=max_updates, val_every=val_every)
         if weight_decay < 0:
             raise UserError(f"weight_decay must not be negative, but is {weight_decay}.")
@@ -75,7 +80,8 @@ class Task(LightningModule):
         self.stopped = False  # by the schedule, before max_updates
         self.best: dict[str, Any] | None = None
         self.curve: list[dict[str, float]] = []
-        self._optimizer_state: dict[str, Any] | None = None  # of a checkpoint, until the optimizer exists
+        self._adam: torch.optim.Adam | None = None
+        self._adam_state: dict[str, Any] | None = None  # of a checkpoint, until the optimizer exists
         # sums of loss and metric since the last validation, and how many
         self.register_buffer("train_sum", torch.zeros(3, dtype=torch.float64))
 
@@ -94,41 +100,73 @@ class Task(LightningModule):
         return self.update % self.val_every == 0 or self.update == self.max_updates
 
     @property
+    def validated(self) -> bool:
+        """No validation is owed for the last update."""
+        made = self.curve[-1]["update"] if self.curve else 0
+        return made == self.update or not self.validation_due
+
+    @property
     def finished(self) -> bool:
         """The last update was made and validated."""
-        validated = bool(self.curve) and self.curve[-1]["update"] == self.update
-        return self.stopped or (self.update == self.max_updates and validated)
+        return self.stopped or (self.update == self.max_updates and self.validated)
+
+    @property
+    def adam(self) -> torch.optim.Adam:
+        if self._adam is None:
+            units = [module for module in self.network.modules() if isinstance(module, IndRNNUnit)]
+            also = {id(unit.u) for unit in units if self.decay_u}
+            matrices = [p for p in self.network.parameters() if p.ndim > 1 or id(p) in also]
+            vectors = [p for p in self.network.parameters() if p.ndim <= 1 and id(p) not in also]
+            groups = [{"params": matrices, "weight_decay": self.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+            self._adam = torch.optim.Adam(groups, lr=self.schedule.rate(0), fused=True)
+            if self._adam_state is not None:
+                self._adam.load_state_dict(self._adam_state)
+                self._adam_state = None
+        return self._adam
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        units = [module for module in self.network.modules() if isinstance(module, IndRNNUnit)]
-        also = {id(unit.u) for unit in units if self.decay_u}
-        matrices = [p for p in self.network.parameters() if p.ndim > 1 or id(p) in also]
-        vectors = [p for p in self.network.parameters() if p.ndim <= 1 and id(p) not in also]
-        groups = [{"params": matrices, "weight_decay": self.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-        return torch.optim.Adam(groups, lr=self.schedule.rate(0), fused=True)
+        return self.adam
 
-    def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None) -> None:
-        """As in float32: with bf16 Lightning refuses a fused Adam for loss scaling, which only float16 needs."""
-        how = gradient_clip_val or 0.0, gradient_clip_algorithm or "norm"
-        Precision.clip_gradients(self.trainer.precision_plugin, optimizer, *how)
+    def make_update(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """Make the next update: loss, gradients, clipping, Adam, the bound on u.
 
-    def on_train_batch_start(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
-        torch.manual_seed(noise_seed(self.seed, self.update, self.trainer.global_rank))
-        for group in self.optimizers().param_groups:
+        Returns loss and metric of the batch before it; gradients stay, clipped, until the next.
+        """
+        torch.manual_seed(noise_seed(self.seed, self.update, self.global_rank))
+        for group in self.adam.param_groups:
             group["lr"] = self.schedule.rate(self.update)
-
-    def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
-        loss, metric = self.measure(batch)
-        measured = torch.stack([loss.detach().double(), metric.double(), torch.ones_like(self.train_sum[0])])
-        self.train_sum += self.trainer.strategy.reduce(measured, reduce_op="mean")
-        return loss
-
-    def on_train_batch_end(self, outputs: Any, batch: tuple[Tensor, ...], batch_idx: int) -> None:
-        self.network.constrain_()
+        self.adam.zero_grad()
+        loss, metric = self.measured(batch)
+        if self._trainer is None:
+            loss.backward()
+        else:
+            self.manual_backward(loss)  # several devices make their gradients common in there
+        self.apply_gradients()
         self.update += 1
+        return loss.detach(), metric
+
+    def measured(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """``measure`` in the precision of the run."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            return self.measure(batch)
+
+    def apply_gradients(self) -> None:
+        """Clip the gradients, step, bring every u back into its bound."""
+        if self.clip:
+            CLIP[self.clip_by]([p for group in self.adam.param_groups for p in group["params"]], self.clip)
+        self.adam.step()
+        self.network.constrain_()
+
+    def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
+        self.train_sum += self.sums(*self.make_update(batch))
         if self.update % 50 == 0 or self.validation_due:  # each look waits for the device
             if not math.isfinite(self.train_sum[0]):
                 raise Diverged
+
+    def sums(self, loss: Tensor, metric: Tensor) -> Tensor:
+        """What an update adds to ``train_sum``, over all devices."""
+        measured = torch.stack([loss.double(), metric.double(), torch.ones_like(self.train_sum[0])])
+        return self.trainer.strategy.reduce(measured, reduce_op="mean")
 
     def training_means(self) -> dict[str, float]:
         """Loss and metric since the last validation."""
@@ -158,7 +196,7 @@ class Task(LightningModule):
         self._log("test", batch)
 
     def _log(self, split: str, batch: tuple[Tensor, ...]) -> None:
-        loss, metric = self.measure(batch)
+        loss, metric = self.measured(batch)
         values = {f"{split}/loss": loss, f"{split}/{self.metric}": metric}
         self.log_dict(values, batch_size=len(batch[0]), on_epoch=True, logger=False, sync_dist=True)
 
@@ -178,12 +216,13 @@ class Task(LightningModule):
         if math.isfinite(value) and (self.best is None or sign * value < sign * self.best["value"]):
             self.best = {"value": value, "update": self.update, "network": self._weights()}
             if self.schedule.needs_best_optimizer:
-                self.best["optimizer"] = copy.deepcopy(self._adam().state_dict())
+                self.best["optimizer"] = copy.deepcopy(self.adam.state_dict())
         decision = self.schedule.observe(sign * value)
         if decision == "reload" and self.best:
             self.network.load_state_dict(self.best["network"])
-            self._adam().load_state_dict(copy.deepcopy(self.best["optimizer"]))
-        self.stopped = self.trainer.should_stop = decision == "stop"
+            self.adam.load_state_dict(copy.deepcopy(self.best["optimizer"]))
+        self.stopped = decision == "stop"
+        self.trainer.should_stop = self.finished
 
     # Checkpoints
 
@@ -193,24 +232,20 @@ class Task(LightningModule):
             "update": self.update,
             "stopped": self.stopped,
             "task": self.state_dict(),
-            "optimizer": self._adam().state_dict(),
+            "optimizer": self.adam.state_dict(),
             "schedule": self.schedule.state_dict(),
             "best": self.best,
             "curve": self.curve,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take up what ``state`` gave; the optimizer's part is taken up when training starts."""
-        self.load_state_dict(state["task"])
+        """Take up what ``state`` gave; on the meta device, which holds no numbers, how far it came."""
+        if self.device.type != "meta":
+            self.load_state_dict(state["task"])
         self.schedule.load_state_dict(state["schedule"])
         self.update, self.stopped = state["update"], state["stopped"]
         self.best, self.curve = state["best"], state["curve"]
-        self._optimizer_state = state["optimizer"]
-
-    def on_train_start(self) -> None:
-        if self._optimizer_state is not None:
-            self._adam().load_state_dict(self._optimizer_state)
-            self._optimizer_state = None
+        self._adam, self._adam_state = None, state["optimizer"]
 
     def load_best(self) -> None:
         """The weights that validation chose."""
@@ -219,40 +254,6 @@ class Task(LightningModule):
     def _weights(self) -> dict[str, Tensor]:
         return {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
 
-    def _adam(self) -> torch.optim.Optimizer:
-        return self.optimizers(use_pl_optimizer=False)
-
     def time_first(self, x: Tensor) -> Tensor:
         """(B, T, M) -> (T, B, M)."""
         return x.transpose(0, 1).contiguous()
-
-
-class LastStep(Task):
-    """A task whose answer is read from the network's output after the last step."""
-
-    def answer(self, x: Tensor) -> Tensor:
-        """x (B, T, M) -> (B, K); the head reads one step only."""
-        h, _ = self.network.features(self.time_first(x))
-        return self.network.head(h[-1])
-
-
-class Regression(LastStep):
-    """Mean squared error of the last output: the adding problem, P18 Section 5.1."""
-
-    metric = "mse"
-
-    def measure(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        x, y = batch
-        loss = F.mse_loss(self.answer(x), y)
-        return loss, loss.detach()
-
-
-class Classification(LastStep):
-    """Cross-entropy of the last output, judged by the error in percent: sequential MNIST, P18 Section 5.2."""
-
-    metric = "error"
-
-    def measure(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        x, y = batch
-        logits = self.answer(x)
-        return F.cross_entropy(logits, y), error(logits.detach(), y)

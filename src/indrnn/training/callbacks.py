@@ -64,7 +64,8 @@ class Checkpoint(Callback):
     def on_validation_batch_start(
         self, trainer: Trainer, task: Task, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        if stop := self.agree(self.signal):  # the validation is made again when the run goes on
+        if stop := self.agree(self.signal):
+            self.save()  # the validation is made again when the run goes on
             raise Interrupted(stop)
 
     def hear(self, number: int, frame: FrameType | None) -> None:
@@ -88,6 +89,8 @@ class Checkpoint(Callback):
         if threading.current_thread() is threading.main_thread():  # here, because Lightning has set its own by now
             for number in self.previous:
                 signal.signal(number, self.hear if self.hears else signal.SIG_IGN)
+
+    on_validation_start = on_train_start  # for one that a sitting begins with
 
     def __exit__(self, *exception: object) -> None:
         if threading.current_thread() is threading.main_thread():

@@ -9,22 +9,21 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import Logger
 
-from indrnn import configs, files, record
+from indrnn import files, record
 from indrnn.data import Data
 from indrnn.errors import NoData, OutOfMemory, UserError
-from indrnn.machine import device_name, keep_pages, matrix_products
+from indrnn.machine import keep_pages, matrix_products
 from indrnn.networks import Network
 from indrnn.out_of_memory import asked_gib, free, out_of_memory, size
-from indrnn.tasks import Diverged, Task
+from indrnn.tasks import CLIP, Diverged, Task
 from indrnn.training.callbacks import Checkpoint, Interrupted, UpdateBar
 from indrnn.training.compiled import OF_TORCH, compile_, how
 from indrnn.training.ranks import Rank, Ranks, check_devices, synchronise_batch_norm
-from indrnn.training.sitting import Sitting, only_one, quiet_lightning
+from indrnn.training.sitting import Sitting, folder_of, only_one, quiet_lightning
 from indrnn.training.wandb_listener import listener, stop_listening
 
 PRECISIONS = ("32-true", "tf32", "bf16-mixed")
@@ -45,40 +44,39 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         raise UserError(f"seed must be a whole number of at least 0, not {cfg.seed!r}.")
     if cfg.machine.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
         raise UserError("There is no GPU that torch can use on this machine: leave machine=gpu out.")
-    config = configs.signed(cfg)
-    signature = configs.signature(config)
-    folder = files.ROOT / cfg.machine.runs / signature
+    folder = folder_of(cfg)
     if (done := record.read(folder)) and done["status"] in record.FINAL:
         return done
     with only_one(folder):
         try:
             data, task = build(cfg)
         except Exception as error:
-            raise OutOfMemory(f"Out of memory ({no_memory(error)[0]}): {NEEDS_LESS}") from None
-        sitting = Sitting(folder, signature, task, device_name(cfg.machine.accelerator, cfg.machine.devices))
+            full, more = no_memory(error)
+            with torch.device("meta"):
+                Sitting(cfg, *build(cfg)).end("out_of_memory", more)
+            raise OutOfMemory(f"Out of memory with the network ({full}): {NEEDS_LESS}") from None
+        sitting = Sitting(cfg, data, task)
         try:
             data.setup()
         except NoData:
-            sitting.end(entry(cfg, config, task, data, sitting, "no_data", {}))
+            sitting.end("no_data", {})
             raise
         except Exception as error:
             full, more = no_memory(error)
-            sitting.end(entry(cfg, config, task, data, sitting, "out_of_memory", best_metrics(task) | more))
+            sitting.end("out_of_memory", more)
             raise OutOfMemory(f"Out of memory with the data ({full}): {NEEDS_LESS}") from None
-        identity = f"{signature}-{sitting.started[:19].replace(':', '')}"
-        logger = listener(cfg.logger, identity, config | {"signature": signature})
+        identity = f"{sitting.signature}-{sitting.started[:19].replace(':', '')}"
+        logger = listener(cfg.logger, identity, sitting.config | {"signature": sitting.signature})
         full, more = "", {}
         try:
-            status, stop = fit(cfg, task, data, sitting, logger)
+            status, stop = fit(sitting, logger)
             if status == "finished":
-                more = test(cfg, task, data)
+                more = test(sitting)
         except Exception as error:  # a driver, a library or a compiler says it in a kind of its own
             full, more = no_memory(error)
             status, stop = "out_of_memory", 0
-        metrics = best_metrics(task) | more
-        stop_listening(logger, metrics, task.update)
-        done = entry(cfg, config, task, data, sitting, status, metrics)
-        sitting.end(done)
+        done = sitting.end(status, more)
+        stop_listening(logger, done["metrics"], task.update)
         if (word := how(task.network)) and word.startswith("eager: ") and word != OF_TORCH:
             log.warning("This run was trained without machine.compile=%s (%s).", cfg.machine.compile, word)
     if full:
@@ -107,10 +105,14 @@ def build(cfg: DictConfig) -> tuple[Data, Task]:
     data: Data = instantiate(cfg.data)
     network: Network = instantiate(cfg.model)
     network.save_memory = cfg.machine.save_memory
+    clip_by = cfg.trainer.clip_by or "norm"
+    if clip_by not in CLIP:
+        raise UserError(f"trainer.clip_by must be {' or '.join(CLIP)}, not {clip_by!r}.")
     lstm = any(isinstance(module, torch.nn.LSTM) for module in network.modules())
     if lstm and cfg.trainer.precision == "bf16-mixed" and cfg.machine.accelerator == "cpu":
         raise UserError("Few CPUs have an LSTM in bf16: set trainer.precision=32-true (another run) or use a GPU.")
     task: Task = instantiate(cfg.task, network=network)
+    task.clip, task.clip_by, task.bf16 = cfg.trainer.clip, clip_by, cfg.trainer.precision == "bf16-mixed"
     if task.carries_state and cfg.machine.devices > 1:
         raise UserError("This task carries its state from batch to batch, on one device: set machine.devices=1.")
     check_devices(cfg.machine.devices, cfg.machine.accelerator, data.batch_size)
@@ -123,16 +125,16 @@ def build(cfg: DictConfig) -> tuple[Data, Task]:
     return data, task
 
 
-def fit(cfg: DictConfig, task: Task, data: Data, sitting: Sitting, logger: Logger | None) -> tuple[str, int]:
+def fit(sitting: Sitting, logger: Logger | None) -> tuple[str, int]:
     """Train to the last update; returns the record's status, and the signal that stopped it or 0."""
+    machine, task = sitting.cfg.machine, sitting.task
     if task.finished:
         return "finished", 0
     try:
-        with Ranks(cfg.machine.devices, follow, cfg) as rank:
-            checkpoint = Checkpoint(
-                sitting.save, cfg.machine.checkpoint_seconds, cfg.trainer.max_time, agree=rank.agree
-            )
-            make_updates(cfg, task, data, rank, checkpoint, logger, [UpdateBar()] if cfg.machine.progress else [])
+        with Ranks(machine.devices, follow, sitting.cfg) as rank:
+            max_time = sitting.cfg.trainer.max_time
+            checkpoint = Checkpoint(sitting.save, machine.checkpoint_seconds, max_time, agree=rank.agree)
+            make_updates(sitting, rank, checkpoint, logger, [UpdateBar()] if machine.progress else [])
     except Interrupted as interrupted:
         return "interrupted", interrupted.signal
     except Diverged:
@@ -144,56 +146,43 @@ def fit(cfg: DictConfig, task: Task, data: Data, sitting: Sitting, logger: Logge
 
 def follow(rank: Rank, cfg: DictConfig) -> None:
     """What a rank above 0 does (``training.ranks``): the same updates from the same checkpoint, and not a word."""
-    data, task = build(cfg)
-    folder = files.ROOT / cfg.machine.runs
-    signature = configs.signature(configs.signed(cfg))
-    Sitting(folder / signature, signature, task, device_name(cfg.machine.accelerator))
-    data.setup()
+    sitting = Sitting(cfg, *build(cfg))
+    sitting.data.setup()
     checkpoint = Checkpoint(lambda: None, math.inf, None, agree=rank.agree, hears=False)
     with contextlib.suppress(Interrupted, Diverged):
-        make_updates(cfg, task, data, rank, checkpoint, None, [])
+        make_updates(sitting, rank, checkpoint, None, [])
 
 
 def make_updates(
-    cfg: DictConfig,
-    task: Task,
-    data: Data,
-    rank: Rank,
-    checkpoint: Checkpoint,
-    logger: Logger | None,
-    callbacks: list[pl.Callback],
+    sitting: Sitting, rank: Rank, checkpoint: Checkpoint, logger: Logger | None, callbacks: list[pl.Callback]
 ) -> None:
     """Train from the update that the task is at to the last one, or until ``checkpoint`` stops it."""
-    fitting = trainer(
-        cfg,
-        **rank.options,
-        logger=logger or False,
-        callbacks=[checkpoint, *callbacks],
-        max_steps=task.max_updates - task.update,
-        reload_dataloaders_every_n_epochs=1,  # Lightning's epoch is the stretch to the next validation
-        gradient_clip_val=cfg.trainer.clip,
-        gradient_clip_algorithm=cfg.trainer.clip_by,
-    )
+    task, data = sitting.task, sitting.data
+    options = rank.options | {"logger": logger or False}
     with checkpoint:
-        fitting.fit(task, datamodule=data)
+        if not task.validated:  # a signal came in the midst of it
+            trainer(sitting.cfg, callbacks=[checkpoint], **options).validate(task, datamodule=data, verbose=False)
+        if not task.finished:
+            # Lightning's epoch is the stretch to the next validation.
+            options |= {"callbacks": [checkpoint, *callbacks], "reload_dataloaders_every_n_epochs": 1}
+            trainer(sitting.cfg, **options).fit(task, datamodule=data)
 
 
-def test(cfg: DictConfig, task: Task, data: Data) -> dict[str, float]:
+def test(sitting: Sitting) -> dict[str, float]:
     """The one look at the test data, with the weights that validation chose."""
-    task.load_best()
-    testing = trainer(cfg, **Rank().options)
-    testing.test(task, datamodule=data, verbose=False)
+    sitting.task.load_best()
+    testing = trainer(sitting.cfg, **Rank().options)
+    testing.test(sitting.task, datamodule=sitting.data, verbose=False)
     return {name: float(value) for name, value in testing.callback_metrics.items()}
 
 
 def trainer(cfg: DictConfig, logger: Logger | bool = False, **options: Any) -> pl.Trainer:
-    """Lightning's Trainer without what this project does itself (checkpoints, bars) or does not want (samplers).
+    """Lightning's Trainer without what this project does itself or does not want.
 
-    ``trainer.precision`` is one of PRECISIONS; tf32 is 32-true but for matrix products (``matrix_products``).
+    Itself: updates with their precision and clipping, when to stop, checkpoints, bars. Not wanted: samplers.
     """
     return pl.Trainer(
         accelerator=cfg.machine.accelerator,
-        precision="32-true" if cfg.trainer.precision == "tf32" else cfg.trainer.precision,
         logger=logger,
         log_every_n_steps=1,
         num_sanity_val_steps=0,
@@ -208,25 +197,6 @@ def trainer(cfg: DictConfig, logger: Logger | bool = False, **options: Any) -> p
     )
 
 
-def entry(
-    cfg: DictConfig, config: dict, task: Task, data: Data, sitting: Sitting, status: str, metrics: dict[str, float]
-) -> dict[str, Any]:
-    """What the record of this run says."""
-    return {
-        "signature": sitting.signature,
-        "overrides": record.told(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [],
-        "config": config,
-        "seed": cfg.seed,
-        "metrics": metrics,
-        "status": status,
-        "parameters": sum(p.numel() for p in task.network.parameters()),
-        "updates": task.update,
-        "examples": task.update * data.batch_size,
-        "data": data.describe(),
-        **sitting.provenance(),
-    }
-
-
 def no_memory(error: Exception) -> tuple[str, dict[str, float]]:
     """What the memory ran out for, in words and as a metric, where it is that; any other error is raised again."""
     reason = out_of_memory(error)
@@ -236,10 +206,3 @@ def no_memory(error: Exception) -> tuple[str, dict[str, float]]:
     if asked is None:
         return (str(reason).strip() or type(reason).__name__).splitlines()[0], {}
     return f"asked for {size(asked)}", {"memory/asked_gib": round(asked, 6)}
-
-
-def best_metrics(task: Task) -> dict[str, float]:
-    """The validation that chose the weights, and its update; empty where none was a number."""
-    if task.best is None:
-        return {}
-    return {f"val/{task.metric}": task.best["value"], "best_update": task.best["update"]}

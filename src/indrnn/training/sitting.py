@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import torch
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
 
-from indrnn import files, provenance, record
+from indrnn import configs, files, provenance, record
+from indrnn.data import Data
 from indrnn.errors import UserError
+from indrnn.machine import device_name
 from indrnn.tasks import Task
 from indrnn.training.compiled import how
 from indrnn.training.tensors import load_tensors, save_tensors, set_aside
@@ -20,17 +24,18 @@ log = logging.getLogger(__name__)
 
 
 class Sitting:
-    """Takes up a run's checkpoint, if there is one, and keeps what the record says of time and place.
+    """One sitting of a run: its data and task, its checkpoints, and the record that it writes.
 
     Args:
-        folder: of the run.
-        signature: of the run; a checkpoint of another one is refused.
-        task: takes up the state of the checkpoint.
-        device: what this sitting computes on, in words.
+        cfg: of the run.
+        data, task: as built from it; the task takes up the checkpoint, if there is one.
     """
 
-    def __init__(self, folder: Path, signature: str, task: Task, device: str):
-        self.path, self.signature, self.task, self.device = folder / "last.ckpt", signature, task, device
+    def __init__(self, cfg: DictConfig, data: Data, task: Task):
+        self.cfg, self.data, self.task = cfg, data, task
+        self.config, self.folder = configs.signed(cfg), folder_of(cfg)
+        self.path, self.signature = self.folder / "last.ckpt", self.folder.name
+        self.device = device_name(cfg.machine.accelerator, cfg.machine.devices)
         self.began = time.monotonic()
         past = self._load()
         self.started = past.get("started", datetime.now(UTC).isoformat(timespec="seconds"))
@@ -39,13 +44,10 @@ class Sitting:
         self.code = dict(self.here)
         self.before: list[dict[str, Any]] = []
         if past:
-            task.load_state(past["task"])
             self.before = past.get("sittings", [untold(past)])
             for key in ("commit", "source"):  # two codes trained one run: say so
-                if past["code"][key].split("+")[-1] != self.code[key]:
-                    self.code[key] = f"{past['code'][key]}+{self.code[key]}"
-                else:
-                    self.code[key] = past["code"][key]
+                earlier = past["code"][key]
+                self.code[key] = earlier if earlier.split("+")[-1] == self.here[key] else f"{earlier}+{self.here[key]}"
             self.code["dirty"] |= past["code"]["dirty"]
         self.first = task.update
 
@@ -77,22 +79,41 @@ class Sitting:
             return [*others, now | span | {"seconds": round(span["seconds"], 2)}]
         return [*self.before, now | span]
 
-    def provenance(self) -> dict[str, Any]:
-        """The record's commit, source, dirty, versions, device, started, wall_seconds, sittings."""
-        times = {"started": self.started, "wall_seconds": round(self.elapsed(), 2)}
-        return {**self.code, "device": self.device, **times, "sittings": self.sittings()}
+    def end(self, status: str, metrics: dict[str, float]) -> dict[str, Any]:
+        """Write the record and return it; of a run that needs no further sitting keep weights and no checkpoint.
 
-    def end(self, done: dict[str, Any]) -> None:
-        """Write the record; of a run that needs no further sitting keep the chosen weights and drop the checkpoint."""
-        folder = self.path.parent
-        final = done["status"] in record.FINAL
-        if final and self.task.best:
-            save_tensors(folder / "weights.pt", self.task.best["network"])
-        record.write(folder, done, self.task.curve)
+        Args:
+            metrics: but for the validation that chose the weights, which the task knows.
+        """
+        task, best = self.task, self.task.best
+        chosen = {f"val/{task.metric}": best["value"], "best_update": best["update"]} if best else {}
+        done = {
+            "signature": self.signature,
+            "overrides": record.told(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [],
+            "config": self.config,
+            "seed": self.cfg.seed,
+            "metrics": chosen | metrics,
+            "status": status,
+            "parameters": sum(p.numel() for p in task.network.parameters()),
+            "updates": task.update,
+            "examples": task.update * self.data.batch_size,
+            "data": self.data.describe(),
+            **self.code,
+            "device": self.device,
+            "started": self.started,
+            "wall_seconds": round(self.elapsed(), 2),
+            "sittings": self.sittings(),
+        }
+        final = status in record.FINAL
+        if final and best:
+            save_tensors(self.folder / "weights.pt", best["network"])
+        record.write(self.folder, done, task.curve)
         if final:
             self.path.unlink(missing_ok=True)
+        return done
 
     def _load(self) -> dict[str, Any]:
+        """The checkpoint, which the task takes up; what cannot be gone on with is set aside, and nothing returned."""
         if not self.path.exists():
             return {}
         try:
@@ -104,6 +125,7 @@ class Sitting:
             aside = set_aside(self.path)
             log.warning("%s %s: it is kept as %s, and the run starts from the beginning.", self.path, problem, aside)
             return {}
+        self.task.load_state(past["task"])
         return past
 
     def _unfit(self, past: dict[str, Any]) -> str:
@@ -113,6 +135,11 @@ class Sitting:
         if shapes(past["task"]["task"]) != shapes(self.task.state_dict()):
             return "was written by other code"
         return ""
+
+
+def folder_of(cfg: DictConfig) -> Path:
+    """Where a run's record and checkpoint are."""
+    return files.ROOT / cfg.machine.runs / configs.signature(configs.signed(cfg))
 
 
 def untold(past: dict[str, Any]) -> dict[str, Any]:

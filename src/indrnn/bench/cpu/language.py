@@ -10,7 +10,7 @@ import torch
 
 from indrnn import configs, markdown_text
 from indrnn.bench.cpu.layers import best, products
-from indrnn.training.updates import Updates
+from indrnn.training import run
 
 # Of few columns, so that a round takes seconds. All networks are as wide as the paper's.
 COMMON = ("experiment=ptb_char", "data.batch_size=16", "recipe.hidden_size=2000")
@@ -29,14 +29,14 @@ def times(rounds: int) -> list[dict[str, Any]]:
     for name, overrides in NETWORKS.items():
         cfg = configs.build([*COMMON, *overrides])
         T, B, N = cfg.data.seq_len, cfg.data.batch_size, cfg.recipe.hidden_size
-        updates, x = Updates(cfg), torch.randint(cfg.data.output_size, (B, T))
-        calls[name] = partial(updates.make, (x, x, None, False))
-        sizes[name] = sum(p.numel() for p in updates.parameters)
+        (_, task), x = run.build(cfg), torch.randint(cfg.data.output_size, (B, T))
+        calls[name] = partial(task.make_update, (x, x, None, False))
+        sizes[name] = sum(p.numel() for p in task.network.parameters())
         if name == FIRST:
             # Operands of their own for every layer, so that they are not in the cache already, as in the network.
             layers = [
                 (torch.randn(T, B, N), torch.randn(T, B, N), layer.weight_ih.detach())
-                for layer in updates.task.network.body.layers
+                for layer in task.network.body.layers
             ]
             calls[PRODUCTS] = partial(all_products, layers)
     found = best(calls, rounds, warm_up=1)

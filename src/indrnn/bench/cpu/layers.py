@@ -14,11 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
+from indrnn import configs
 from indrnn.layers import IndRNNLayer
-from indrnn.networks import PlainIndRNN
 from indrnn.recurrence import recurrence
+from indrnn.training import run
 
 SHAPES = ((784, 32, 128), (1000, 50, 128), (5000, 50, 128))
+MNIST = ("experiment=smnist", "model=indrnn")
 LENGTHS = (256, 512, 1024)  # of P19 Figure 2
 BARS = {"recurrence forward": 1.3, "recurrence backward": 1.6, "layer step": 1.4, "update": 1.8}
 PARTS = {  # how torch's profiler calls it begins: what it is
@@ -97,28 +99,21 @@ def products(x: Tensor, dz: Tensor, W: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class Update:
-    """One update of plain-6 on MNIST as train makes it: batch norm after, dropout 0.1, clipping, Adam, bound."""
+    """One update of plain-6 on MNIST, that of train: batch norm after, dropout 0.1, clipping, Adam, bound."""
 
     def __init__(self, T: int, B: int):
-        self.net = PlainIndRNN(1, 10, 128, 6, seq_len=T, gamma=5.0, batch_norm="after", dropout=0.1)
-        self.parameters = list(self.net.parameters())
-        self.adam = torch.optim.Adam(self.parameters, lr=2e-4, weight_decay=1e-4, fused=True)
-        self.x, self.y = torch.rand(T, B, 1) * 2 - 1, torch.randint(10, (B,))
+        _, self.task = run.build(configs.build([*MNIST, f"data.seq_len={T}", f"data.batch_size={B}"]))
+        self.batch = torch.rand(B, T, 1) * 2 - 1, torch.randint(10, (B,))
         # Operands of its products that are not in the cache already, as in the network.
         self.arrays = [(torch.randn(T, B, 128), torch.randn(T, B, 128)) for _ in range(5)]
 
     def __call__(self) -> None:
-        self.adam.zero_grad()
-        h, _ = self.net.features(self.x)
-        F.cross_entropy(self.net.head(h[-1]), self.y).backward()
-        nn.utils.clip_grad_value_(self.parameters, 10.0)
-        self.adam.step()
-        self.net.constrain_()
+        self.task.make_update(self.batch)
 
     @torch.no_grad()
     def products(self) -> None:
         """All its matrix products: those of layer 1 and of the head are less than a hundredth."""
-        for (x, dz), layer in zip(self.arrays, self.net.layers[1:], strict=True):
+        for (x, dz), layer in zip(self.arrays, self.task.network.layers[1:], strict=True):
             products(x, dz, layer.weight_ih)
 
     def shares(self, updates: int = 5) -> dict[str, float]:

@@ -5,7 +5,6 @@ Its tests run it at small sizes on a CPU.
 Shapes: T time, B batch, M input, N neurons.
 """
 
-import contextlib
 import time
 from collections.abc import Callable
 from functools import partial
@@ -17,10 +16,9 @@ from omegaconf import DictConfig
 from indrnn import configs
 from indrnn.bench.cpu.layers import products
 from indrnn.bench.gpu.kernels import PASSES, attempt, device_ms, matmuls, one_pass
-from indrnn.data import noise_seed
 from indrnn.layers import IndRNNLayer
+from indrnn.training import run
 from indrnn.training.compiled import compile_
-from indrnn.training.updates import Updates
 
 NETWORKS = {
     "plain-6 MNIST": ("experiment=smnist", "model=indrnn"),
@@ -34,17 +32,10 @@ SECONDS = 150  # of the whole part; compiling one update takes up to a minute
 
 
 class Update:
-    """An update as train makes it, but without Lightning and without waiting for the loss.
+    """An update of train without Lightning, for a run with an IndRNN network."""
 
-    Args:
-        cfg: of a run with an IndRNN network.
-        precision: of PRECISIONS; the config says the same, for TF32 (``run.matrix_products``).
-    """
-
-    def __init__(self, cfg: DictConfig, precision: str, device: torch.device):
-        self.updates, self.precision, self.device = Updates(cfg), precision, device
-        self.task = self.updates.task.to(device)
-        self.parameters, self.adam = list(self.task.network.parameters()), self.task.configure_optimizers()
+    def __init__(self, cfg: DictConfig, device: torch.device):
+        self.task = run.build(cfg)[1].to(device)
         T, B = cfg.data.seq_len, cfg.data.batch_size
         if self.task.carries_state:
             x = torch.randint(cfg.data.output_size, (B, T), device=device)
@@ -55,24 +46,7 @@ class Update:
         self.T, self.B = T, B
 
     def __call__(self) -> None:
-        torch.manual_seed(noise_seed(0, self.task.update))
-        self.adam.zero_grad()
-        with self.autocast():
-            loss, _ = self.task.measure(self.batch)
-        loss.backward()
-        self.finish()
-        self.task.update += 1
-
-    def finish(self) -> None:
-        """Clipping, Adam and the bound on u."""
-        self.updates.clip(self.parameters, self.updates.largest)
-        self.adam.step()
-        self.task.network.constrain_()
-
-    def autocast(self) -> contextlib.AbstractContextManager:
-        if self.precision != "bf16":
-            return contextlib.nullcontext()
-        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        self.task.make_update(self.batch)
 
 
 def updates(device: torch.device) -> list[dict[str, Any]]:
@@ -101,13 +75,13 @@ def each(device: torch.device, modes: tuple[str, ...], measure: Callable, until:
 
 def measured(cfg: DictConfig, precision: str, mode: str, device: torch.device) -> dict[str, Any]:
     """ms of an update, seconds of the first three, which compile, and the most bytes that were allocated after them."""
-    update = Update(cfg, precision, device)
+    update = Update(cfg, device)
     if mode != "eager":
         compile_(update.task.network, mode, keep_state=update.task.carries_state, seq_len=update.T)
     began = time.perf_counter()
     for _ in range(3):
         update()
-    update.parameters[0].sum().item()  # waits for the device
+    next(update.task.network.parameters()).sum().item()  # waits for the device
     first = time.perf_counter() - began
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -121,7 +95,7 @@ def parts_of(cfg: DictConfig, precision: str, mode: str, device: torch.device) -
 
     Batch norm, dropout, embedding, head and loss are in no part.
     """
-    update = Update(cfg, precision, device)
+    update = Update(cfg, device)
     update()  # for the gradients
     layers = [layer for layer in update.task.network.modules() if isinstance(layer, IndRNNLayer)]
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
@@ -131,7 +105,7 @@ def parts_of(cfg: DictConfig, precision: str, mode: str, device: torch.device) -
     found = {
         "products_ms": device_ms(partial(all_products, pairs), device, flush=False),
         "recurrences_ms": len(layers) * sum(walks),
-        "finish_ms": device_ms(update.finish, device, flush=False),
+        "finish_ms": device_ms(update.task.apply_gradients, device, flush=False),
     }
     return found | {"sum_ms": sum(found.values())}
 

@@ -6,18 +6,17 @@ networks of finished runs in the runs folder, with the weights that validation c
 
 import copy
 from dataclasses import dataclass
-from pathlib import Path
 
 from omegaconf import DictConfig
 
-from indrnn import configs, files, record
+from indrnn import configs, record
 from indrnn.data import Data
 from indrnn.errors import UserError
 from indrnn.networks import Network
 from indrnn.tables.schema import PROFILES
 from indrnn.training import run
+from indrnn.training.sitting import folder_of
 from indrnn.training.tensors import load_tensors
-from indrnn.training.updates import Updates
 
 SEEDS = (0, 1, 2)
 HERE = "quick"  # the profile that trains here
@@ -115,26 +114,18 @@ def finished(cfg: DictConfig) -> dict | None:
     return done if done and done["status"] == "finished" and (folder / "weights.pt").exists() else None
 
 
-def folder_of(cfg: DictConfig) -> Path:
-    return files.ROOT / cfg.machine.runs / configs.signature(configs.signed(cfg))
-
-
 def trained(profile: str, overrides: list[str]) -> Trained:
     """Train a network here, or read it; the profile says which."""
     cfg = configs.build(overrides)
+    data, task = run.build(cfg)
+    data.setup()
+    network = task.network
+    start = copy.deepcopy(network).eval()
     if profile == HERE:
-        updates = Updates(cfg)
-        data, network = updates.data, updates.task.network
-        data.setup()
-        start = copy.deepcopy(network).eval()
         made = cfg.trainer.max_updates
         for number in range(made):
-            updates.make(data.train_batch(number))
+            task.make_update(data.train_batch(number))
     else:
-        data, task = run.build(cfg)
-        data.setup()
-        network = task.network
-        start = copy.deepcopy(network).eval()
         network.load_state_dict(load_tensors(folder_of(cfg) / "weights.pt"))
         made = finished(cfg)["updates"]
     return Trained(cfg, folder_of(cfg).name, data, start, network.eval(), made)
