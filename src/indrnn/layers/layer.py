@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from indrnn.errors import UserError, positive
-from indrnn.layers.norm_dropout import FrameBatchNorm, SequenceBatchNorm, SharedMaskDropout, sequence_norm
-from indrnn.layers.padding import at, blank, valid_steps
-from indrnn.recurrence import batch_normed, recurrence
+from indrnn.layers import convolution, few_passes
+from indrnn.layers.norm_dropout import FrameBatchNorm, SharedMaskDropout, sequence_norm
+from indrnn.layers.padding import blank, last_state, valid_steps
+from indrnn.recurrence import recurrence
 
 BATCH_NORM = ("before", "after", None)
 
@@ -85,73 +86,25 @@ class IndRNNUnit(nn.Module):
 
     def forward(self, z: Tensor, h0: Any = None, lengths: Tensor | None = None) -> tuple[Tensor, Any]:
         """z (T, B, N), h0 (B, N) or the pair above, lengths (B,) -> outputs (T, B, N), the state after the last."""
-        return self._run(z, None, None, h0, lengths)
-
-    def _run(
-        self, x: Tensor, W: Tensor | None, b: Tensor | None, h0: Any, lengths: Tensor | None
-    ) -> tuple[Tensor, Any]:
-        if not isinstance(self.norm, FrameBatchNorm):
-            return self._run_from(0, x, W, b, h0, lengths)
-        h0, start = (None, 0) if h0 is None else h0
-        y, last = self._run_from(start, x, W, b, h0, lengths)
-        return y, (last, start + len(x))
-
-    def _run_from(
-        self, start: int, x: Tensor, W: Tensor | None, b: Tensor | None, h0: Tensor | None, lengths: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        if lengths is not None:
-            return self._run_padded(start, x, W, b, h0, lengths)
-        u = self._used_u()
-        if self._in_few_passes(x):
-            scale = self.dropout.mask(x.shape[1], u)
-            y, h, *statistics = batch_normed.normed_recurrence(
-                x, W, b, u, h0, self.norm.weight, self.norm.bias, self.norm.eps, scale
-            )
-            self.norm.track_(*statistics, count=x.shape[0] * x.shape[1])
-            self._show(h)
-            return y, last_of(h)
-        if self._alone_in_few_passes(x, W):
-            h = batch_normed.layer(x, W, b, u, h0)
-            self._show(h)
-            return self.dropout(h), last_of(h)
-        z = x if W is None else F.linear(x, W, b)
-        if self.batch_norm == "before":
-            z = self.norm(z, None, start)
-        h = self._states(z, u, h0)
-        self._show(h)
-        last = last_of(h) if h.shape[0] else (torch.zeros_like(h.sum(0)) if h0 is None else h0)
-        return self.dropout(self.norm(h, None, start) if self.batch_norm == "after" else h), last
-
-    def _in_few_passes(self, x: Tensor) -> bool:
-        """Whether ``batch_normed`` serves: ReLU, then batch norm that takes its statistics from this batch alone."""
-        taken = self.batch_norm == "after" and self.norm.training and type(self.norm) is SequenceBatchNorm
-        return taken and batch_normed.serves(x, self.activation, self.backend)
-
-    def _alone_in_few_passes(self, x: Tensor, W: Tensor | None) -> bool:
-        """Whether ``batch_normed`` serves: ReLU with input weights, no batch norm. Compiled, the parts are seen."""
-        taken = self.batch_norm is None and W is not None and not torch.compiler.is_compiling()
-        return taken and batch_normed.serves(x, self.activation, self.backend)
-
-    def _run_padded(
-        self, start: int, x: Tensor, W: Tensor | None, b: Tensor | None, h0: Tensor | None, lengths: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        valid = valid_steps(lengths, x)
-        x = blank(x, valid)  # before W: what a NaN is multiplied with is a NaN, in the gradient of W, too
-        z = x if W is None else F.linear(x, W, b)
+        if lengths is None and few_passes.serve(self, z):
+            return few_passes.run(self, z, None, None, h0)
+        frame_wise = isinstance(self.norm, FrameBatchNorm)
+        h0, start = (h0 or (None, 0)) if frame_wise else (h0, 0)
+        valid = None if lengths is None else valid_steps(lengths, z)
+        u, σ = self._used_u(), self.activation
+        z = blank(z, valid)
         if self.batch_norm == "before":
             z = self.norm(z, valid, start)
         # A ReLU is silent in the padding. The others go on as without input; at abs(u) above 1 they may grow there.
-        z = blank(z, valid, -math.inf if self.activation == "relu" else 0.0)
-        h = self._states(z, self._used_u(), h0)
-        last = at(torch.cat([h.new_zeros(h[:1].shape) if h0 is None else h0[None], h]), lengths.long())
+        z = blank(z, valid, -math.inf if σ == "relu" else 0.0)
+        h = recurrence(z, u, h0, σ, self.negative_slope, self.backend)  # h_t = σ(z_t + u ⊙ h_{t-1})
+        self.show(h, lengths)
+        last = last_state(h, h0, lengths)
         y = self.norm(h, valid, start) if self.batch_norm == "after" else h
-        return blank(self.dropout(y), valid), last
+        return blank(self.dropout(y), valid), (last, start + len(h)) if frame_wise else last
 
-    def _states(self, z: Tensor, u: Tensor, h0: Tensor | None) -> Tensor:
-        return recurrence(z, u, h0, self.activation, self.negative_slope, self.backend)
-
-    def _show(self, h: Tensor) -> None:
-        if self.watch is not None:
+    def show(self, h: Tensor, lengths: Tensor | None = None) -> None:
+        if self.watch is not None and lengths is None:
             self.watch(h.detach())
 
     def _used_u(self) -> Tensor:
@@ -213,28 +166,17 @@ class IndRNNLayer(IndRNNUnit):
         Raises:
             UserError: with kernel_size above 1, h0 is not such a pair.
         """
-        bias = self.u.new_zeros(self.hidden_size) if self.bias is None else self.bias
-        if self.kernel_size == 1:
-            return self._run(x, self.weight_ih, bias, h0, lengths)
-        before = self.kernel_size - 1
-        h0, tail = (None, x.new_zeros(before, *x.shape[1:])) if h0 is None else self._pair(h0, x)
-        T, inputs = x.shape[0], torch.cat([tail, x])  # x_t is inputs[t + k - 1]
-        windows = torch.cat([inputs[before - j : before - j + T] for j in range(self.kernel_size)], dim=2)
-        y, h = self._run(windows, self.weight_ih, bias, h0, lengths)
-        if lengths is None:
-            return y, (h, inputs[T:])
-        return y, (h, torch.stack([at(inputs, lengths.long() + i) for i in range(before)]))
-
-    def _pair(self, state: Any, x: Tensor) -> tuple[Tensor, Tensor]:
-        shape = (self.kernel_size - 1, *x.shape[1:])
-        if not isinstance(state, tuple) or len(state) != 2 or state[1].shape != shape:
-            raise UserError(f"With kernel_size {self.kernel_size}, a state is (h, the last inputs of shape {shape}).")
-        return state
-
-
-def last_of(h: Tensor) -> Tensor:
-    """The state after the last step as a tensor of its own: who carries a view on h keeps all steps in memory."""
-    return h[-1].clone()
+        if self.kernel_size > 1:
+            x, h0, inputs = convolution.windows(x, h0, lengths, self.kernel_size)
+        W, b = self.weight_ih, self.u.new_zeros(self.hidden_size) if self.bias is None else self.bias
+        if lengths is None and few_passes.serve(self, x, W):
+            y, h = few_passes.run(self, x, W, b, h0)
+        else:
+            if lengths is not None:  # what a NaN is multiplied with is a NaN, in the gradient of W, too
+                x = blank(x, valid_steps(lengths, x))
+            z = F.linear(x, W, b)  # W x_t + b, of all steps at once
+            y, h = super().forward(z, h0, lengths)  # h_t = σ(z_t + u ⊙ h_{t-1})
+        return y, h if self.kernel_size == 1 else (h, inputs)
 
 
 def init_weight_(weight: Tensor, init_std: float | None) -> None:

@@ -42,6 +42,18 @@ def at(x: Tensor, steps: Tensor) -> Tensor:
     return x[steps, torch.arange(x.shape[1], device=x.device)]
 
 
+def last_state(h: Tensor, h0: Tensor | None = None, lengths: Tensor | None = None) -> Tensor:
+    """The state after the last valid step, (B, N), of h (T, B, N): h0 where there is no such step, zeros if omitted.
+
+    A tensor of its own: who carries a view on h keeps all steps in memory.
+    """
+    if lengths is None and h.shape[0]:
+        return h[-1].clone()
+    if h0 is None:
+        h0 = h.new_zeros(h.shape[1:])
+    return h0 if lengths is None else at(torch.cat([h0[None], h]), lengths.long())
+
+
 def reverse(x: Tensor, lengths: Tensor | None = None) -> Tensor:
     """x (T, B, N) backwards in time, each sequence within its length; padding stays where it is. Its own inverse."""
     if lengths is None:
