@@ -6,12 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from indrnn.errors import UserError, positive
-from indrnn.layers import IndRNNLayer, bound_of
-from indrnn.networks import Network
-from indrnn.networks.last_transition import LastTransition
+from indrnn.networks.indrnn_network import IndRNNNetwork
 
 
-class DenseIndRNN(Network):
+class DenseIndRNN(IndRNNNetwork):
     """Blocks whose layers read the outputs of all layers before them, with a transition after each block.
 
     With growth rate k: a first layer of 6k neurons; a dense layer is a bottleneck of 4k and then k neurons, which are
@@ -63,48 +61,22 @@ class DenseIndRNN(Network):
             width = (width + layers * growth) // 2
             widths.append(width)
         read = 2 if time_difference else 1  # features that are read for each one that is computed
-        super().__init__(read * (last_size or width), output_size)
+        common = (activation, last_layer_near_one, batch_norm, init_std, bound, frame_wise)
+        super().__init__(read * (last_size or width), output_size, seq_len, gamma, *common)
         self.time_difference = bool(time_difference)
-        bound = bound_of(gamma, seq_len) if bound is None else bound
-        positions = 2 * seq_len if frame_wise else None
-
-        def layer(inputs: int, neurons: int, dropout: float, low: float = 0.0) -> IndRNNLayer:
-            return IndRNNLayer(
-                read * inputs,
-                neurons,
-                bound,
-                (low, bound),
-                activation,
-                batch_norm,
-                init_std,
-                dropout,
-                positions=positions,
-            )
-
-        self.first = layer(input_size, 6 * growth, dropout_first) if first_layer else None
+        self.first = self.layer(read * input_size, 6 * growth, dropout_first) if first_layer else None
         self.bottlenecks, self.denses, self.transitions = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         for number, (layers, after) in enumerate(zip(blocks, widths, strict=True)):
             width = start if number == 0 else widths[number - 1]
             for _ in range(layers):
-                self.bottlenecks.append(layer(width, 4 * growth, dropout_bottleneck))
-                self.denses.append(layer(4 * growth, growth, dropout_dense))
+                self.bottlenecks.append(self.layer(read * width, 4 * growth, dropout_bottleneck))
+                self.denses.append(self.layer(read * 4 * growth, growth, dropout_dense))
                 width += growth
             last = number == len(blocks) - 1
-            low = min(1 / bound, bound) if last and last_layer_near_one else 0.0
             if last and last_size:
-                transition = LastTransition(
-                    read * width,
-                    last_size,
-                    bound,
-                    (low, bound),
-                    activation,
-                    batch_norm,
-                    init_std,
-                    dropout_output or 0.0,
-                    positions,
-                )
+                transition = self.last_transition(read * width, last_size, dropout_output)
             else:
-                transition = layer(width, after, dropout_transition, low)
+                transition = self.layer(read * width, after, dropout_transition, last)
             self.transitions.append(transition)
         self.blocks = list(blocks)
 

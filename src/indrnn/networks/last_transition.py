@@ -1,11 +1,12 @@
 """What leads from a deep network to a narrow decoder. Shapes: T time, B batch, M input, N neurons; time first."""
 
+import copy
 from typing import Any
 
 from torch import Tensor, nn
 
 from indrnn.layers import IndRNNLayer
-from indrnn.layers.norm_dropout import SharedMaskDropout, sequence_norm
+from indrnn.layers.norm_dropout import FrameBatchNorm, SharedMaskDropout
 from indrnn.layers.padding import blank, valid_steps
 
 
@@ -13,28 +14,15 @@ class LastTransition(nn.Module):
     """A layer of N neurons, one more batch norm, dropout: how the authors' language models end before the decoder.
 
     Args:
+        layer: without batch norm there is no other one either.
         dropout: probability dropped of what the decoder reads; one mask for all steps.
-        others: as for IndRNNLayer. Without ``batch_norm`` there is no other one either.
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bound: float,
-        u_range: tuple[float, float],
-        activation: str,
-        batch_norm: str | None,
-        init_std: float | None,
-        dropout: float,
-        positions: int | None,
-    ):
+    def __init__(self, layer: IndRNNLayer, dropout: float):
         super().__init__()
-        self.layer = IndRNNLayer(
-            input_size, hidden_size, bound, u_range, activation, batch_norm, init_std, positions=positions
-        )
-        self.norm = sequence_norm(hidden_size, positions) if batch_norm else None
-        self.frame_wise = positions is not None
+        self.layer = layer
+        self.norm = copy.deepcopy(layer.norm)
+        self.frame_wise = isinstance(self.norm, FrameBatchNorm)
         self.dropout = SharedMaskDropout(dropout)
 
     def forward(self, x: Tensor, state: Any = None, lengths: Tensor | None = None) -> tuple[Tensor, Any]:

@@ -5,13 +5,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from indrnn.errors import UserError, positive
-from indrnn.layers import IndRNNUnit, bound_of, init_weight_
+from indrnn.layers import init_weight_
 from indrnn.layers.padding import blank, valid_steps
-from indrnn.networks.last_transition import LastTransition
-from indrnn.networks.network import Network
+from indrnn.networks.indrnn_network import IndRNNNetwork
 
 
-class ResidualIndRNN(Network):
+class ResidualIndRNN(IndRNNNetwork):
     """P18 Fig. 1b, pre-activation: x + W2 unit(W1 unit(x)), where a unit is recurrence, batch norm, dropout.
 
     An input Linear, blocks of two recurrent layers each, a final unit: ``num_layers`` = 2 x blocks + 1. (P19 calls the
@@ -43,36 +42,20 @@ class ResidualIndRNN(Network):
         last_size: int | None = None,
         dropout_output: float | None = None,
     ):
-        super().__init__(last_size or hidden_size, output_size)
+        common = (activation, last_layer_near_one, batch_norm, init_std, bound, frame_wise)
+        super().__init__(last_size or hidden_size, output_size, seq_len, gamma, *common)
         positive(num_layers=num_layers)
         if num_layers < 3 or num_layers % 2 == 0:
             raise UserError(f"num_layers of a residual network is 2 x blocks + 1, at least 3, not {num_layers}.")
-        bound = bound_of(gamma, seq_len) if bound is None else bound
-        positions = 2 * seq_len if frame_wise else None
-        low = min(1 / bound, bound) if last_layer_near_one else 0.0
         self.input = linear(input_size, hidden_size, init_std)
         self.units, self.linears = nn.ModuleList(), nn.ModuleList()
         for i in range(num_layers):
             final = i == num_layers - 1
-            u_range = (low if final and not last_size else 0.0, bound)
             drop = dropout_last if final and dropout_last is not None else dropout
-            unit = IndRNNUnit(hidden_size, bound, u_range, activation, batch_norm, drop, positions=positions)
-            self.units.append(unit)
+            self.units.append(self.unit(hidden_size, drop, last=final and not last_size))
         for _ in range(num_layers - 1):
             self.linears.append(linear(hidden_size, hidden_size, init_std))
-        self.last = None
-        if last_size:
-            self.last = LastTransition(
-                hidden_size,
-                last_size,
-                bound,
-                (low, bound),
-                activation,
-                batch_norm,
-                init_std,
-                dropout_output or 0.0,
-                positions,
-            )
+        self.last = self.last_transition(hidden_size, last_size, dropout_output) if last_size else None
 
     def features(self, x: Tensor, state: list | None = None, lengths: Tensor | None = None) -> tuple[Tensor, list]:
         """x (T, B, M), state one a recurrent layer, lengths (B,) -> outputs (T, B, N), state."""
