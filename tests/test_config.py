@@ -1,7 +1,5 @@
 """Configs: every model goes with every experiment, and a run is known by its signature."""
 
-import itertools
-
 import pytest
 import torch
 from hydra.errors import ConfigCompositionException
@@ -48,18 +46,6 @@ def test_experiments_leave_the_model_alone_and_the_machine_out(experiment):
     assert "model" not in OmegaConf.create(text)
     for word in ("${machine", "${logger", "${hydra:", "${now:", "${oc.env:"):
         assert word not in text
-
-
-def test_tuned_files_name_pairs_that_exist():
-    pairs = {f"{experiment}_{model}" for experiment, model in itertools.product(EXPERIMENTS, MODELS)}
-    tuned = {p.relative_to(CONF / "tuned").with_suffix("").as_posix() for p in CONF.glob("tuned/**/*.yaml")}
-    assert tuned <= pairs
-
-
-def test_tuned_values_hold_for_their_pair_only(config):
-    assert config("experiment=adding", "model=lstm").recipe.learning_rate == 2e-3
-    assert config("experiment=adding", "model=indrnn").recipe.learning_rate == 2e-4
-    assert config("experiment=adding", "model=lstm", "recipe.learning_rate=1").recipe.learning_rate == 1
 
 
 def test_signature_sees_what_a_run_is_and_nothing_else(config):

@@ -104,7 +104,7 @@ def train(model: str, seed: int) -> Trained:
 
 
 def clipped(model: str) -> str:
-    """How gradients of weights are clipped: conf/tuned has another way for torch's networks."""
+    """How gradients of weights are clipped: torch's networks choose another way, conf/clip."""
     trainer = configs.build([*COMMON, *MODELS[model]]).trainer
     return f"{model} by {trainer.clip_by} at {trainer.clip:g}"
 
