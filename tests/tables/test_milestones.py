@@ -1,6 +1,8 @@
 """Milestones: best so far at equal examples, whatever became of the run."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from made_up import record_of
@@ -87,3 +89,8 @@ def test_a_mistyped_key_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(configs, "CONF", tmp_path)
     with pytest.raises(UserError, match="oficial"):
         milestones.load("pmnist")
+
+
+def test_publishing_starts_without_torch_and_matplotlib():
+    code = "import sys, indrnn.publish; assert not {'torch', 'matplotlib'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -160,6 +159,8 @@ def columns(what: Milestones, found: list[Course]) -> list[int]:
 
 def draw(what: Milestones, found: list[Course], path: Path) -> None:
     """Best validation so far over examples, the latter on a logarithmic axis."""
+    from matplotlib.figure import Figure  # takes a second to import
+
     figure = Figure(figsize=(6.4, 4.2 + 0.16 * len(found)), dpi=150, layout="constrained")
     axes = figure.subplots()
     latest = max(course.record["examples"] for course in found)
