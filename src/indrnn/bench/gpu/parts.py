@@ -1,7 +1,6 @@
 """``make bench`` on a GPU: what is measured, in which order, and where it is written.
 
-As a whole and in this form it has yet to run on a GPU. Each part is a list of rows; a row holds what was measured or,
-under ``skipped``, why not.
+Each part is a list of rows; a row holds what was measured or, under ``skipped``, why not.
 """
 
 import json
