@@ -3,6 +3,9 @@
 import errno
 import json
 import logging
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 from hydra.utils import get_object
@@ -76,7 +79,7 @@ def test_a_full_disk_leaves_the_old_record(tmp_path, monkeypatch):
 
 
 def test_code_names_the_commit_where_there_is_no_git(tmp_path, monkeypatch):
-    for name in ("src/a.py", "conf/b.yaml", "conf/ignored.txt"):
+    for name in ("src/a.py", "conf/b.yaml"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(name)
     monkeypatch.setattr(files, "ROOT", tmp_path)
@@ -85,10 +88,47 @@ def test_code_names_the_commit_where_there_is_no_git(tmp_path, monkeypatch):
     monkeypatch.setenv("INDRNN_COMMIT", "abc")
     first = provenance.code()
     assert first["commit"] == "abc" and not first["dirty"] and first["versions"]["torch"]
-    (tmp_path / "conf/ignored.txt").write_text("other")
-    assert provenance.source() == first["source"]
     (tmp_path / "src/a.py").write_text("other")
     assert provenance.source() != first["source"]
+
+
+@pytest.fixture
+def copied(tmp_path, monkeypatch):
+    """A copy of src/ and conf/, and its ``source``."""
+    for top in ("src", "conf"):
+        shutil.copytree(files.ROOT / top, tmp_path / top, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(files, "ROOT", tmp_path)
+    return tmp_path, provenance.source()
+
+
+@pytest.mark.skipif(not (files.ROOT / ".git").exists(), reason="a copied folder does not say what is kept")
+def test_source_covers_files_of_every_kind_that_is_kept():
+    command = ["git", "-C", str(files.ROOT), "ls-files", "src", "conf"]
+    kept = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert {Path(name).suffix for name in kept} == set(provenance.SUFFIXES)
+
+
+def test_source_covers_lists_as_well_as_code(copied):
+    folder, before = copied
+    for name in ("src/indrnn/data/ntu/missing.txt", "src/indrnn/adding_numbers.py", "conf/config.yaml"):
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content + b"\n")
+        assert provenance.source() != before
+        (folder / name).write_bytes(content)
+        assert provenance.source() == before
+    (folder / "src/indrnn/data/ntu/missing.txt").rename(folder / "src/indrnn/data/ntu/lost.txt")
+    assert provenance.source() != before
+
+
+def test_source_does_not_cover_what_editors_and_python_leave(copied):
+    folder, before = copied
+    left = ["src/indrnn/__pycache__/load.cpython-311.pyc", "src/indrnn/load.py~", "src/indrnn/load.py.orig"]
+    left += ["src/indrnn/#load.py#", "src/indrnn/.load.py.swp", "src/indrnn/.ipynb_checkpoints/load.py", "conf/.a.yaml"]
+    for name in left:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(name)
+    (folder / "src/indrnn/.#load.py").symlink_to("somebody@somewhere.1")
+    assert provenance.source() == before
 
 
 def test_code_is_known_where_there_is_a_git_folder_but_no_git(monkeypatch):

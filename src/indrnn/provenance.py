@@ -10,6 +10,7 @@ from typing import Any
 from indrnn import files
 
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "numpy", "numba")
+SUFFIXES = (".py", ".yaml", ".txt")  # of what decides numbers; not byte code, nor backups such as layer.py~
 
 
 def code() -> dict[str, Any]:
@@ -32,12 +33,14 @@ def code() -> dict[str, Any]:
 
 
 def source() -> str:
-    """First 12 hex digits of sha256 over names and bytes of all files in src/ and conf/."""
+    """First 12 hex digits of sha256 over names and bytes of all files in src/ and conf/ that decide numbers."""
     digest = hashlib.sha256()
     for top in ("src", "conf"):
         for path in sorted((files.ROOT / top).rglob("*")):
-            if path.suffix in (".py", ".yaml"):
-                digest.update(path.relative_to(files.ROOT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+            name = path.relative_to(files.ROOT)
+            hidden = any(part.startswith(".") for part in name.parts)  # an editor's lock file is called .#layer.py
+            if path.suffix in SUFFIXES and not hidden:
+                digest.update(name.as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:12]
 
 

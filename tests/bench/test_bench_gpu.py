@@ -4,24 +4,40 @@ import importlib.util
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 
 from indrnn import files
 from indrnn.bench.gpu import constants, kernels, layers, parts, report, update
+from indrnn.bench.gpu.sizes import Sizes
 from indrnn.errors import UserError
 from indrnn.recurrence import walk
 
 CPU = torch.device("cpu")
 DEVICES = [CPU, torch.device("cuda", 0)] if torch.cuda.is_available() else [CPU]
-SHAPES = [{"experiments": ["adding"], "T": 6, "B": 2, "N": 8}, {"experiments": ["a", "b"], "T": 3, "B": 2, "N": 8}]
-TINY = ("recipe.hidden_size=8", "data.batch_size=2")
+TINY = "recipe.hidden_size=8 data.batch_size=2"
+SMALL = Sizes(
+    rounds=1,
+    shapes=({"experiments": ["adding"], "T": 6, "B": 2, "N": 8}, {"experiments": ["a", "b"], "T": 3, "B": 2, "N": 8}),
+    lengths=(4, 6),
+    calls=2,
+    backends=("reference", "scan"),
+    steps=(4, 8),
+    columns=(128, 256),
+    launched=((6, 256),),
+    grid=((32, 64), (1,), (8,)),
+    networks=(
+        ("plain-6 MNIST", f"experiment=quick/smnist model=indrnn {TINY}", "fp32"),
+        ("PTB characters", f"experiment=quick/ptb_char model=indrnn data.seq_len=6 {TINY}", "fp32 bf16"),
+    ),
+)
 
 
 @pytest.fixture
-def tiny(monkeypatch):
-    """Sizes of a few steps, and a compile_ that compiles nothing; returns what it was called with."""
+def compiled(monkeypatch):
+    """What ``compile_`` was called with, which compiles nothing here."""
     compiled = []
 
     def compile_(network, mode, keep_state, seq_len):
@@ -29,21 +45,6 @@ def tiny(monkeypatch):
         compiled.append((network, mode))
 
     monkeypatch.setattr(update, "compile_", compile_)
-    monkeypatch.setattr(kernels, "ROUNDS", 1)
-    monkeypatch.setattr(kernels, "shapes", lambda: SHAPES)
-    monkeypatch.setattr(constants, "CALLS", 2)
-    monkeypatch.setattr(constants, "LAUNCHED", ((6, 256),))
-    monkeypatch.setattr(constants, "GRID", {"BLOCK": (32, 64), "num_warps": (1,), "AHEAD": (8,)})
-    monkeypatch.setattr(constants, "BACKENDS", ("reference", "scan"))
-    for module in (constants, report):
-        monkeypatch.setattr(module, "STEPS", (4, 8))
-        monkeypatch.setattr(module, "COLUMNS", (128, 256))
-    monkeypatch.setattr(layers, "LENGTHS", (4, 6))
-    monkeypatch.setattr(layers, "GOALS", {6: 0.0})
-    text = ("experiment=quick/ptb_char", "model=indrnn", "data.seq_len=6", *TINY)
-    networks = {"plain-6 MNIST": ("experiment=quick/smnist", "model=indrnn", *TINY), "PTB characters": text}
-    monkeypatch.setattr(update, "NETWORKS", networks)
-    monkeypatch.setattr(update, "PRECISIONS", {"fp32": tuple(networks), "bf16": ("PTB characters",)})
     return compiled
 
 
@@ -70,16 +71,16 @@ def test_the_shapes_are_those_of_all_experiments_at_the_paper_profile():
 
 
 def test_the_layers_are_measured_at_two_settings():
-    assert [sizes[1:] for sizes in layers.sizes()] == [(128, 32, 128), (2, 32, 128)]
+    assert [sizes[1:] for sizes in layers.settings()] == [(128, 32, 128), (2, 32, 128)]
 
 
 @pytest.mark.parametrize("device", DEVICES, ids=str)
-def test_everything_is_measured_and_reported(tiny, tmp_path, monkeypatch, device):
+def test_everything_is_measured_and_reported(compiled, tmp_path, monkeypatch, device):
     loop = {"ms": 3.0, "first_seconds": 41.0}
     monkeypatch.setattr(layers, "in_process", lambda *_: dict(loop))
     if device == CPU:  # where no triton runs
         monkeypatch.setattr(constants, "timed", lambda *_: {"ms": 1.0})
-    text = parts.measure(device, tmp_path)
+    text = parts.measure(device, tmp_path, sizes=SMALL)
     name = parts.slug(parts.describe(device)["name"])
     assert (tmp_path / f"{name}.md").read_text() == text
     found = json.loads((tmp_path / f"{name}.json").read_text())
@@ -102,14 +103,14 @@ def test_everything_is_measured_and_reported(tiny, tmp_path, monkeypatch, device
         assert f"{x['of_copy']:.0%}" in text and x["of_copy"] > 0
     for x in rows["parts"]:
         assert x["sum_ms"] == pytest.approx(x["products_ms"] + x["recurrences_ms"] + x["finish_ms"])
-    assert [mode for _, mode in tiny] == ["default", "reduce-overhead"] * 3
-    assert all(hasattr(network, "features") and network.training for network, _ in tiny)
+    assert [mode for _, mode in compiled] == ["default", "reduce-overhead"] * 3
+    assert all(hasattr(network, "features") and network.training for network, _ in compiled)
     assert max(map(len, text.splitlines())) <= 120
 
 
-def test_columns_of_every_table_stand_straight(tiny, tmp_path, monkeypatch):
+def test_columns_of_every_table_stand_straight(tmp_path, monkeypatch):
     monkeypatch.setattr(layers, "in_process", lambda *_: {"ms": 3.0, "first_seconds": 41.0})
-    text = parts.measure(CPU, tmp_path, ["recurrence", "calls", "compiled_loop"])
+    text = parts.measure(CPU, tmp_path, ["recurrence", "calls", "compiled_loop"], SMALL)
     tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
     assert len(tables) == 3
     for lines in tables:
@@ -118,7 +119,7 @@ def test_columns_of_every_table_stand_straight(tiny, tmp_path, monkeypatch):
     assert "layers: left out by --only." in text and "calls: forward" not in text
 
 
-def test_what_is_not_measured_says_why_and_the_others_go_on(tiny, tmp_path, monkeypatch):
+def test_what_is_not_measured_says_why_and_the_others_go_on(tmp_path, monkeypatch):
     real = kernels.device_ms
 
     def device_ms(call, *args, **options):
@@ -129,8 +130,7 @@ def test_what_is_not_measured_says_why_and_the_others_go_on(tiny, tmp_path, monk
 
     pending = ["skip"]
     monkeypatch.setattr(kernels, "device_ms", device_ms)
-    monkeypatch.setattr(constants, "BACKENDS", ("triton", "scan"))
-    text = parts.measure(CPU, tmp_path, ["recurrence", "calls"])
+    text = parts.measure(CPU, tmp_path, ["recurrence", "calls"], replace(SMALL, backends=("triton", "scan")))
     rows = json.loads((tmp_path / "cpu.json").read_text())["measured"]
     assert [x.get("skipped") for x in rows["recurrence"]] == ["out of memory"] + [None] * 7
     line = next(line for line in text.splitlines() if line.startswith("| adding") and "forward" in line)
@@ -140,18 +140,18 @@ def test_what_is_not_measured_says_why_and_the_others_go_on(tiny, tmp_path, monk
     assert "'triton' was asked for, but it does not compute relu on cpu tensors." in " ".join(text.split())
 
 
-def test_a_stopped_benchmark_keeps_what_it_had(tiny, tmp_path, monkeypatch):
+def test_a_stopped_benchmark_keeps_what_it_had(tmp_path, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setitem(parts.PARTS, "layers", stop)
     with pytest.raises(KeyboardInterrupt):
-        parts.measure(CPU, tmp_path)
+        parts.measure(CPU, tmp_path, sizes=SMALL)
     text = (tmp_path / "cpu.md").read_text()
     assert "## Recurrence" in text and "- layers: stopped before it." in text
 
 
-def test_nothing_is_begun_when_the_time_is_over(tiny):
+def test_nothing_is_begun_when_the_time_is_over():
     row = kernels.attempt({"what": "x"}, lambda: {"ms": 1.0}, until=0.0)
     assert row == {"what": "x", "skipped": "not begun: the time of this part was over"}
     assert kernels.attempt({}, lambda: 1 / 0) == {"skipped": "ZeroDivisionError: division by zero"}
@@ -174,7 +174,7 @@ def test_the_fraction_of_a_copy_and_its_goal(monkeypatch):
     times = iter([2.0, 1.5] * 2)
     monkeypatch.setattr(kernels, "device_ms", lambda *_, **__: next(times))
     moved = kernels.bytes_moved("forward", 4, 2, 8, torch.float32)
-    inside, outside = (kernels.against_copy("forward", 4, 2, 8, torch.float32, CPU, l2)
+    inside, outside = (kernels.against_copy("forward", 4, 2, 8, torch.float32, CPU, l2, 1)
                        for l2 in (moved, moved - 1))  # fmt: skip
     assert inside["of_copy"] == pytest.approx(0.75) and inside["goal"] is None and outside["goal"] == 0.8
 
@@ -203,18 +203,17 @@ def test_a_gpu_time_is_the_median_between_events(monkeypatch):
             return next(spans)
 
     empty = torch.empty
-    monkeypatch.setattr(kernels, "ROUNDS", 3)
     monkeypatch.setattr(kernels.torch, "empty", lambda size, dtype, device: empty(min(size, 9), dtype=dtype))
     monkeypatch.setattr(torch.cuda, "Event", Event)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: called.append("synchronize"))
-    ms = kernels.device_ms(lambda: called.append("call"), torch.device("cuda", 0))
+    ms = kernels.device_ms(lambda: called.append("call"), torch.device("cuda", 0), rounds=3)
     assert ms == 2.0
     assert called == ["call"] * kernels.WARM_UP + ["record", "call", "record"] * 3 + ["synchronize"]
 
 
 def test_lstm_against_indrnn():
     def row(what, setting, T, ms):
-        return {"what": what, "setting": setting, "precision": "fp32", "T": T} | ms
+        return {"what": what, "setting": setting, "precision": "fp32", "T": T, "B": 2, "M": 2, "N": 8} | ms
 
     first, lstm = layers.FIRST, layers.LSTM
     wide, adding = layers.WIDE, layers.ADDING
@@ -225,17 +224,19 @@ def test_lstm_against_indrnn():
     ]
     (found,) = layers.ratios(rows)
     assert (found["ratio"], found["paper"], found["goal"]) == (21.0, 12.9, 20.0)
+    line = report.layers({"layers": rows}, {})[-1]
+    assert [cell.strip() for cell in line.split("|")[4:8]] == ["21.0", "12.9", "20", "yes"]
 
 
 def test_every_launch_setting_is_tried_and_the_old_one_comes_back(monkeypatch):
     before, seen = dict(walk.LAUNCH), []
 
-    def timed(what, T, columns, device, backend):
+    def timed(what, T, columns, device, backend, rounds):
         seen.append((T, columns, what, *walk.LAUNCH.values()))
         return {"ms": 1.0}
 
     monkeypatch.setattr(constants, "timed", timed)
-    rows = constants.launches(CPU)
+    rows = constants.launches(CPU, Sizes())
     assert len(set(seen)) == len(rows) == 5 * 2 * 27 and walk.LAUNCH == before
     assert {tuple(x[key] for key in before) for x in rows} == {row[3:] for row in seen}
 
@@ -259,18 +260,17 @@ def test_an_update_against_its_parts():
     assert (with_sum["ratio"], without["ratio"], without["sum_ms"]) == (1.5, None, None)
 
 
-def test_an_update_is_timed_in_the_precision_that_its_row_names(tiny, monkeypatch):
+def test_an_update_is_timed_in_the_precision_that_its_row_names(monkeypatch):
     """Building an update sets the precision of its config for the whole process."""
     seen = []
 
-    def device_ms(call, device, flush):
+    def device_ms(call, device, rounds, flush):
         seen.append(torch.get_float32_matmul_precision())
         return 1.0
 
     monkeypatch.setattr(update, "device_ms", device_ms)
-    monkeypatch.setattr(update, "MODES", ("eager",))
-    monkeypatch.setattr(update, "PRECISIONS", {name: ("PTB characters",) for name in ("fp32", "tf32", "bf16")})
-    rows = update.updates(CPU)
+    characters = (*SMALL.networks[1][:2], "fp32 tf32 bf16")
+    rows = update.updates(CPU, replace(SMALL, networks=(characters,), modes=("eager",)))
     assert [row["precision"] for row in rows] == ["fp32", "tf32", "bf16"] and all(row["ms"] == 1.0 for row in rows)
     assert seen == ["highest", "high", "highest"] and torch.get_float32_matmul_precision() == "highest"
 
@@ -290,7 +290,7 @@ def test_the_loop_computes_the_layer_and_compiles_in_one_graph():
     layer, x = layers.cells(3, 4)[layers.FIRST], torch.randn(3, 2, 3)
     h = layers.loop(x, layer.weight_ih, layer.bias, layer.u, torch.zeros(2, 4))
     torch.testing.assert_close(h, layer(x)[0])
-    found = layers.compiled_loop(2, 2, 4, CPU, backend="aot_eager")
+    found = layers.compiled_loop(2, 2, 4, 1, CPU, backend="aot_eager")
     assert found["ms"] > 0 and found["first_seconds"] > 0
 
 
@@ -309,7 +309,7 @@ def test_a_loop_that_does_not_compile_says_so(monkeypatch, outcome, words):
 
     monkeypatch.setattr(subprocess, "run", run)
     with pytest.raises(UserError, match=words):
-        layers.in_process(3, 2, 4, CPU, until=0.0)
+        layers.in_process(3, 2, 4, 1, CPU, until=0.0)
 
 
 # The command

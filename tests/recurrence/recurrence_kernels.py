@@ -1,77 +1,61 @@
 """The kernels for GPUs against the float64 reference; `test_recurrence_gpu.py` runs this file in a process of its own.
 
 On a GPU if there is one, and otherwise on the CPU by Triton's interpreter, which has to be switched on before triton is
-imported: TRITON_INTERPRET=1 python -m pytest tests/recurrence_kernels.py
+imported: TRITON_INTERPRET=1 python -m pytest tests/recurrence/recurrence_kernels.py
 
 Shapes: T time, B batch, N neurons.
 """
 
+from functools import partial
+
 import pytest
 import torch
-from test_recurrence import gradients
+from recurrence_samples import (
+    NO_OR_ONE_STEP,
+    SLOPE,
+    TOLERANCE,
+    assert_like_reference,
+    gradients,
+    long_memory,
+    pairs,
+    sample,
+    second_derivatives,
+    strided,
+)
 from torch.library import opcheck
 
 import indrnn.recurrence as package
 from indrnn.recurrence import available_backends, recurrence, reference, scan, scan_triton, walk
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-# Relative to the largest entry of a neuron: rounding grows with u^T, and so does the entry.
-TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-5}
-SLOPE = 0.2
-PAIRS = [("triton", a) for a in ("relu", "leaky_relu", "tanh", "identity")] + [("scan", "relu"), ("scan", "identity")]
-# No, one and few steps, within and beyond the 8 that are loaded together; several chunks of the scan; odd and even, and
-# more columns than a program has lanes.
-SIZES = [(0, 2, 3), (4, 0, 3), (1, 1, 1), (2, 1, 6), (3, 2, 5), (17, 3, 11), (64, 1, 4)]
+PAIRS = pairs(["triton", "scan"])
+# Of few steps, within and beyond the 8 that are loaded together; several chunks of the scan; odd and even, and more
+# columns than a program has lanes.
+SIZES = [*NO_OR_ONE_STEP, (2, 1, 6), (3, 2, 5), (17, 3, 11), (64, 1, 4)]
 # The interpreter computes with numpy, which warns where a GPU is silent.
 pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
-
-
-def sample(T, B, N, dtype=torch.float64):
-    """x, u, h0 and a gradient of h; u negative, zero, one and above one."""
-    generator = torch.Generator().manual_seed(T)
-    x, h0, dh = (torch.randn(s, generator=generator, dtype=dtype) for s in [(T, B, N), (B, N), (T, B, N)])
-    u = torch.tensor([1.05, 0, -0.9, 1, 0.5, -1.05], dtype=dtype).repeat(N)[:N]
-    return tuple(a.to(DEVICE) for a in (x, u, h0, dh))
-
-
-def assert_like_reference(backend, activation, x, u, h0, dh):
-    double = [a.double() for a in (x, u, h0, dh)]
-    exact = gradients(lambda *a: reference.forward(*a, activation, SLOPE), *double)
-    ours = gradients(lambda *a: recurrence(*a, activation, SLOPE, backend), x, u, h0, dh)
-    for name, a, b in zip(("h", "dx", "du", "dh0"), ours, exact, strict=True):
-        assert a.shape == b.shape and a.is_contiguous() and a.device == x.device
-        if a.numel():
-            scale = b.abs().reshape(-1, b.shape[-1]).amax(0).clamp(min=1)
-            worst = ((a.double() - b).abs() / scale).max().item()
-            rounding = torch.finfo(a.dtype).eps if a.dtype in (torch.bfloat16, torch.float16) else 0
-            assert worst <= TOLERANCE[ours[0].dtype] + rounding, f"{name}: {worst:.1e}"
+on_device = partial(sample, device=DEVICE)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("backend, activation", PAIRS)
 def test_outputs_and_gradients(backend, activation, dtype, size):
-    assert_like_reference(backend, activation, *sample(*size, dtype))
+    assert_like_reference(backend, activation, *on_device(*size, dtype))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("backend", ["triton", "scan"])
 def test_low_precision_computes_and_returns_float32(backend, dtype):
-    x, u, h0, dh = sample(19, 3, 5, dtype)
+    x, u, h0, dh = on_device(19, 3, 5, dtype)
     assert recurrence(x, u, h0, backend=backend).dtype == torch.float32
     assert_like_reference(backend, "relu", x, u, h0, dh)
 
 
 @pytest.mark.parametrize("backend", ["triton", "scan"])
 def test_any_strides_and_no_h0(backend):
-    x, u, h0, dh = sample(18, 4, 8)
-    strided = [
-        (x.transpose(0, 1).contiguous().transpose(0, 1), u, h0, dh),  # batch first in memory
-        (x[:, :, ::2], u[::2], h0[:, ::2], dh[:, :, ::2]),
-        (x[:1].expand(18, 4, 8), u[:1].expand(8), h0[:1].expand(4, 8), dh[:, :1].expand(18, 4, 8)),
-        (x.flip(0)[1:], u, h0, dh[1:]),
-    ]
-    for case in strided:
+    x, u, h0, dh = on_device(18, 4, 8)
+    for case in strided(x, u, h0, dh):
         assert_like_reference(backend, "relu", *case)
     assert torch.equal(recurrence(x, u, backend=backend), recurrence(x, u, 0 * h0, backend=backend))
 
@@ -79,14 +63,12 @@ def test_any_strides_and_no_h0(backend):
 @pytest.mark.parametrize("backend", ["triton", "scan"])
 def test_long_memory_in_float32(backend):
     T = 5000 if DEVICE.type == "cuda" else 300  # the interpreter takes 10 ms a step
-    x, _, h0, dh = sample(T, 2, 6, torch.float32)
-    u = 2 ** (torch.linspace(-1, 1, 6, device=DEVICE) / T)
-    assert_like_reference(backend, "relu", x / T**0.5, u, h0, dh)
+    assert_like_reference(backend, "relu", *long_memory(T, 6, DEVICE))
 
 
 @pytest.mark.parametrize("backend, activation", PAIRS)
 def test_same_bits_every_time(backend, activation):
-    inputs = sample(18, 3, 13, torch.float32)
+    inputs = on_device(18, 3, 13, torch.float32)
     once, again = (gradients(lambda *a: recurrence(*a, activation, SLOPE, backend), *inputs) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(once, again, strict=True))
 
@@ -96,17 +78,17 @@ def test_same_bits_every_time(backend, activation):
 def test_nan_and_infinity_go_where_the_definition_sends_them(backend, activation, bad):
     """At steps 9, 12 and 15: the first of a chunk of the scan, in the middle of one, the last of one backward."""
     for name, step in [("x", 9), ("x", 12), ("h0", 0), ("dh", 12), ("dh", 15)]:
-        x, u, h0, dh = sample(20, 1, 6)
+        x, u, h0, dh = on_device(20, 1, 6)
         {"x": x[step], "h0": h0, "dh": dh[step]}[name].fill_(bad)
         ours = gradients(lambda *a: recurrence(*a, activation, SLOPE, backend), x, u, h0, dh)
         exact = gradients(lambda *a: reference.forward(*a, activation, SLOPE), x, u, h0, dh)
-        torch.testing.assert_close(ours, exact, equal_nan=True, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(ours, exact, equal_nan=True, **TOLERANCE[torch.float64])
 
 
 @pytest.mark.parametrize("backend", ["triton", "scan"])
 def test_an_infinite_state_is_never_lost(backend):
     """Not even where u^8 is the last number above zero, and the knee of the scan's line overflows."""
-    x, u, h0, _ = sample(20, 1, 1)
+    x, u, h0, _ = on_device(20, 1, 1)
     h = recurrence(-x.abs(), torch.full_like(u, 1e-40), torch.full_like(h0, torch.inf), backend=backend)
     assert h.isposinf().all()
 
@@ -115,7 +97,7 @@ def test_an_infinite_state_is_never_lost(backend):
 @pytest.mark.parametrize("activation", ["relu", "identity"])
 def test_the_scan_of_kernels_is_the_scan_of_torch(activation, dtype):
     """With u up to ±3, where states overflow or are cut off from anything below."""
-    x, _, h0, dh = sample(70, 1, 13, dtype)
+    x, _, h0, dh = on_device(70, 1, 13, dtype)
     u = torch.linspace(-3, 3, 13, dtype=dtype, device=DEVICE)
     x[:, :, ::2] -= 1
     for length in (8, 24):
@@ -129,13 +111,9 @@ def test_the_scan_of_kernels_is_the_scan_of_torch(activation, dtype):
 
 @pytest.mark.parametrize("backend, activation", PAIRS)
 def test_second_derivatives(backend, activation):
-    def hessian_vector(function):
-        inputs = [a.requires_grad_() for a in sample(11, 2, 3)[:3]]
-        grads = torch.autograd.grad(function(*inputs).sin().sum(), inputs, create_graph=True)
-        return torch.autograd.grad(sum(g.pow(2).sum() for g in grads), inputs)
-
-    ours = hessian_vector(lambda *a: recurrence(*a, activation, SLOPE, backend))
-    exact = hessian_vector(lambda *a: reference.forward(*a, activation, SLOPE))
+    inputs = on_device(11, 2, 3)[:3]
+    ours = second_derivatives(lambda *a: recurrence(*a, activation, SLOPE, backend), *inputs)
+    exact = second_derivatives(lambda *a: reference.forward(*a, activation, SLOPE), *inputs)
     torch.testing.assert_close(ours, exact, rtol=1e-10, atol=1e-10)
 
 
@@ -144,7 +122,7 @@ def test_compiles_into_one_graph(backend):
     def step(x, u, h0):
         return recurrence(2 * x, u, h0, backend=backend).square().sum()
 
-    x, u, h0, _ = (a.requires_grad_() for a in sample(10, 2, 3, torch.float32))
+    x, u, h0, _ = (a.requires_grad_() for a in on_device(10, 2, 3, torch.float32))
     compiled = torch.compile(step, fullgraph=True, backend="aot_eager")
     ours = torch.autograd.grad(compiled(x, u, h0), (x, u, h0))
     torch.testing.assert_close(ours, torch.autograd.grad(step(x, u, h0), (x, u, h0)))
@@ -152,7 +130,7 @@ def test_compiles_into_one_graph(backend):
 
 @pytest.mark.parametrize("backend", ["triton", "scan"])
 def test_opcheck(backend):
-    x, u, h0, dh = (a.requires_grad_() for a in sample(10, 1, 3, torch.float32))
+    x, u, h0, dh = (a.requires_grad_() for a in on_device(10, 1, 3, torch.float32))
     opcheck(torch.ops.indrnn.recurrence.default, (x, u, h0, "relu", SLOPE, backend))
     h = recurrence(x, u, h0, backend=backend).detach().requires_grad_()
     opcheck(torch.ops.indrnn.recurrence_backward.default, (dh, h, u, h0, "relu", SLOPE, backend))
@@ -179,7 +157,7 @@ def forget():
 
 def test_where_no_kernel_runs_the_next_backend_takes_over_with_one_warning_each(monkeypatch, forget):
     monkeypatch.setattr(walk, "launch", refuse)
-    x, u, h0, _ = sample(20, 2, 3)
+    x, u, h0, _ = on_device(20, 2, 3)
     with pytest.warns(RuntimeWarning) as caught:
         for _ in range(2):
             for dtype in TOLERANCE:
@@ -209,4 +187,4 @@ def test_full_memory_is_not_taken_for_a_missing_backend(monkeypatch, forget):
 
     monkeypatch.setattr(walk, "forward", full)
     with pytest.raises(torch.OutOfMemoryError):
-        recurrence(*sample(3, 2, 3)[:3], backend="triton")
+        recurrence(*on_device(3, 2, 3)[:3], backend="triton")

@@ -5,57 +5,25 @@ Shapes: T time, B batch, N neurons.
 
 import pytest
 import torch
+from recurrence_samples import (
+    NO_OR_ONE_STEP,
+    SLOPE,
+    TOLERANCE,
+    assert_like_reference,
+    gradients,
+    long_memory,
+    pairs,
+    sample,
+    second_derivatives,
+    strided,
+)
 
 from indrnn.recurrence import available_backends, recurrence, reference
 
-TOLERANCE = {
-    torch.float64: {"rtol": 1e-12, "atol": 1e-12},
-    torch.float32: {"rtol": 2e-5, "atol": 2e-5},
-    torch.bfloat16: {"rtol": 2e-5, "atol": 2e-5},  # computed in float32
-    torch.float16: {"rtol": 2e-5, "atol": 2e-5},
-}
 BACKENDS = available_backends("cpu")
-ACTIVATIONS = ["relu", "leaky_relu", "tanh", "identity"]
-# Every backend with what it computes; the scan has no leaky ReLU and no tanh.
-PAIRS = [(b, a) for b in BACKENDS for a in ACTIVATIONS if b != "scan" or a in ("relu", "identity")]
-SLOPE = 0.2
-# T, B, N: no, one and two steps; a batch of none and one; odd and even; wider than one block of columns.
-SIZES = [(0, 2, 3), (4, 0, 3), (1, 1, 1), (1, 3, 4), (2, 1, 5), (7, 5, 3), (16, 4, 8), (3, 2, 4099)]
-
-
-def sample(T, B, N, dtype=torch.float64, seed=0):
-    """x, u, h0 and a gradient of h; u negative, zero and above one."""
-    generator = torch.Generator().manual_seed(seed)
-    x, h0, dh = (torch.randn(s, generator=generator, dtype=dtype) for s in [(T, B, N), (B, N), (T, B, N)])
-    u = torch.linspace(-1.1, 1.1, N, dtype=dtype) if N > 1 else torch.tensor([-0.9], dtype=dtype)
-    u[N // 2] = 0 if N > 1 else u[0]
-    return x, u, h0, dh
-
-
-def gradients(function, x, u, h0, dh):
-    x, u, h0 = (a.detach().requires_grad_() for a in (x, u, h0))
-    h = function(x, u, h0)
-    return h.detach(), *torch.autograd.grad(h, (x, u, h0), dh.to(h.dtype))
-
-
-def assert_like_reference(backend, activation, x, u, h0, dh):
-    """Outputs and all gradients, each compared at the scale of its largest entry."""
-    double = [a.double() for a in (x, u, h0, dh)]
-    exact = gradients(lambda *a: reference.forward(*a, activation, SLOPE), *double)
-    ours = gradients(lambda *a: recurrence(*a, activation, SLOPE, backend), x, u, h0, dh)
-    for name, a, b in zip(("h", "dx", "du", "dh0"), ours, exact, strict=True):
-        scale = b.abs().max().clamp(min=1) if b.numel() else 1
-        # Gradients of low-precision inputs come back in their own dtype: rounded to it before comparing.
-        torch.testing.assert_close(
-            (a.double() / scale), (b.to(a.dtype).double() / scale), **tolerance(a.dtype, x.dtype), msg=name
-        )
-
-
-def tolerance(result, given):
-    """A gradient returned in bfloat16 or float16 may differ by one rounding to that dtype."""
-    if result in (torch.bfloat16, torch.float16):
-        return {"rtol": torch.finfo(result).eps, "atol": torch.finfo(result).eps}
-    return TOLERANCE[given]
+PAIRS = pairs(BACKENDS)
+# Of one and two steps; odd and even; wider than one block of columns.
+SIZES = [*NO_OR_ONE_STEP, (1, 3, 4), (2, 1, 5), (7, 5, 3), (16, 4, 8), (3, 2, 4099)]
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
@@ -77,22 +45,12 @@ def test_low_precision_computes_and_returns_float32(backend, dtype):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_long_memory_in_float32(backend):
     """T = 5000 at gains of at most 2: rounding does not pile up in h or in the sum of du."""
-    T, B, N = 5000, 2, 6
-    x, _, h0, dh = sample(T, B, N, torch.float32)
-    u = 2 ** (torch.linspace(-1, 1, N) / T)
-    assert_like_reference(backend, "relu", x / T**0.5, u, h0, dh)
+    assert_like_reference(backend, "relu", *long_memory(5000, 6), per_neuron=False)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_any_strides(backend):
-    x, u, h0, dh = sample(6, 4, 8)
-    strided = [
-        (x.transpose(0, 1).contiguous().transpose(0, 1), u, h0, dh),  # batch first in memory
-        (x[:, :, ::2], u[::2], h0[:, ::2], dh[:, :, ::2]),
-        (x[:1].expand(6, 4, 8), u[:1].expand(8), h0[:1].expand(4, 8), dh[:, :1].expand(6, 4, 8)),
-        (x.flip(0)[1:], u, h0, dh[1:]),
-    ]
-    for case in strided:
+    for case in strided(*sample(6, 4, 8)):
         assert_like_reference(backend, "relu", *case)
         assert recurrence(*case[:3], backend=backend).is_contiguous()
 
@@ -115,13 +73,9 @@ def test_first_and_second_derivatives(backend, activation, T):
 
 @pytest.mark.parametrize("which", [0, 1, 2], ids=["x", "u", "h0"])
 def test_second_derivative_of_one_input_alone(which):
-    def hessian_vector(function):
-        inputs = [a.requires_grad_() for a in sample(5, 2, 3)[:3]]
-        (g,) = torch.autograd.grad(function(*inputs).pow(3).sum(), inputs[which], create_graph=True)
-        return torch.autograd.grad(g.pow(2).sum(), inputs)
-
-    ours = hessian_vector(lambda *a: recurrence(*a, "tanh"))
-    exact = hessian_vector(lambda *a: reference.forward(*a, "tanh", SLOPE))
+    inputs = sample(5, 2, 3)[:3]
+    ours = second_derivatives(lambda *a: recurrence(*a, "tanh"), *inputs, of=[which])
+    exact = second_derivatives(lambda *a: reference.forward(*a, "tanh", SLOPE), *inputs, of=[which])
     torch.testing.assert_close(ours, exact, **TOLERANCE[torch.float64])
 
 

@@ -8,32 +8,25 @@ import multiprocessing
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from recurrence_samples import ACTIVATIONS, SLOPE, gradients, sample
 from torch.library import opcheck
 
 import indrnn.recurrence as package
 from indrnn.recurrence import available_backends, cpu, recurrence, reference, scan, scan_triton, walk
 
 BACKENDS = available_backends("cpu")
-ACTIVATIONS = ["relu", "leaky_relu", "tanh", "identity"]
 OTHER = {"scan": "identity"} | {name: "tanh" for name in ("auto", "cpu", "triton", "reference")}  # than ReLU
 BIG = (64, 8, 301)  # enough elements for threads, and columns that no block divides evenly
 needs_cpu_backend = pytest.mark.skipif("cpu" not in BACKENDS, reason="the cpu backend cannot run here")
 
 
-def sample(T, B, N, dtype=torch.float32):
-    generator = torch.Generator().manual_seed(0)
-    x, h0, dh = (torch.randn(s, generator=generator, dtype=dtype) for s in [(T, B, N), (B, N), (T, B, N)])
-    return x, torch.linspace(-1.1, 1.1, N, dtype=dtype), h0, dh
-
-
-def gradients(x, u, h0, dh, **options):
-    x, u, h0 = (a.detach().requires_grad_() for a in (x, u, h0))
-    h = recurrence(x, u, h0, **options)
-    return h.detach(), *torch.autograd.grad(h, (x, u, h0), dh)
+def computed(*inputs, **options):
+    return gradients(partial(recurrence, **options), *inputs)
 
 
 def same_bits(a, b):
@@ -63,10 +56,10 @@ def forget_backends():
 
 @pytest.mark.parametrize("backend, activation", [(b, a) for b in BACKENDS for a in (OTHER[b], "relu")])
 def test_opcheck(backend, activation):
-    x, u, h0, dh = (a.requires_grad_() for a in sample(4, 2, 3))
-    opcheck(torch.ops.indrnn.recurrence.default, (x, u, h0, activation, 0.2, backend))
-    h = recurrence(x, u, h0, activation, 0.2, backend).detach().requires_grad_()
-    opcheck(torch.ops.indrnn.recurrence_backward.default, (dh, h, u, h0, activation, 0.2, backend))
+    x, u, h0, dh = (a.requires_grad_() for a in sample(4, 2, 3, torch.float32))
+    opcheck(torch.ops.indrnn.recurrence.default, (x, u, h0, activation, SLOPE, backend))
+    h = recurrence(x, u, h0, activation, SLOPE, backend).detach().requires_grad_()
+    opcheck(torch.ops.indrnn.recurrence_backward.default, (dh, h, u, h0, activation, SLOPE, backend))
 
 
 @pytest.mark.parametrize("backend", ["auto", *BACKENDS])
@@ -74,7 +67,7 @@ def test_compiles_into_one_graph(backend):
     def step(x, u, h0):
         return recurrence(2 * x, u, h0, OTHER[backend], backend=backend).square().sum()
 
-    x, u, h0, _ = (a.requires_grad_() for a in sample(5, 2, 3))
+    x, u, h0, _ = (a.requires_grad_() for a in sample(5, 2, 3, torch.float32))
     compiled = torch.compile(step, fullgraph=True, backend="aot_eager")
     ours = torch.autograd.grad(compiled(x, u, h0), (x, u, h0))
     torch.testing.assert_close(ours, torch.autograd.grad(step(x, u, h0), (x, u, h0)))
@@ -83,13 +76,13 @@ def test_compiles_into_one_graph(backend):
 def test_compiles_with_defaults_and_other_lengths():
     compiled = torch.compile(lambda x, u: recurrence(x, u), fullgraph=True, backend="aot_eager", dynamic=True)
     for T in (3, 8):
-        x, u, _, _ = sample(T, 2, 3)
+        x, u, _, _ = sample(T, 2, 3, torch.float32)
         torch.testing.assert_close(compiled(x, u), recurrence(x, u))
 
 
 @pytest.mark.parametrize("backend", ["auto", *BACKENDS])
 def test_meta_tensors_get_shapes_without_numbers(backend):
-    x, u, h0 = (a.to("meta").requires_grad_() for a in sample(5, 2, 3)[:3])
+    x, u, h0 = (a.to("meta").requires_grad_() for a in sample(5, 2, 3, torch.float32)[:3])
     h = recurrence(x, u, h0, backend=backend)
     assert h.shape == (5, 2, 3) and h.device.type == "meta"
     assert [g.shape for g in torch.autograd.grad(h.sum(), (x, u, h0))] == [(5, 2, 3), (3,), (2, 3)]
@@ -97,15 +90,15 @@ def test_meta_tensors_get_shapes_without_numbers(backend):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_default_device_does_not_matter(backend):
-    inputs = sample(5, 2, 3)
-    expected = gradients(*inputs, backend=backend)
+    inputs = sample(5, 2, 3, torch.float32)
+    expected = computed(*inputs, backend=backend)
     with torch.device("meta"):
-        assert same_bits(expected, gradients(*inputs, backend=backend))
+        assert same_bits(expected, computed(*inputs, backend=backend))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_autocast_computes_in_and_returns_float32(backend):
-    x, u, h0, _ = sample(5, 2, 3)
+    x, u, h0, _ = sample(5, 2, 3, torch.float32)
     weight = torch.randn(3, 3, requires_grad=True)
     u.requires_grad_()
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -123,10 +116,10 @@ def test_autocast_computes_in_and_returns_float32(backend):
 def test_same_bits_every_time_and_with_any_number_of_threads(threads, activation, dtype):
     inputs = sample(*BIG, dtype)
     threads(1)
-    once = gradients(*inputs, activation=activation, backend="cpu")
+    once = computed(*inputs, activation=activation, backend="cpu")
     for n in (1, 2, 3):
         threads(n)
-        assert same_bits(once, gradients(*inputs, activation=activation, backend="cpu"))
+        assert same_bits(once, computed(*inputs, activation=activation, backend="cpu"))
 
 
 @needs_cpu_backend
@@ -150,12 +143,12 @@ def test_worker_threads_treat_denormals_like_their_caller(threads):
 @needs_cpu_backend
 def test_two_python_threads_at_once(threads):
     threads(2)
-    inputs = sample(*BIG)
-    expected = gradients(*inputs, backend="cpu")
+    inputs = sample(*BIG, torch.float32)
+    expected = computed(*inputs, backend="cpu")
 
     def work(_):
         torch.set_num_threads(2)
-        return all(same_bits(expected, gradients(*inputs, backend="cpu")) for _ in range(10))
+        return all(same_bits(expected, computed(*inputs, backend="cpu")) for _ in range(10))
 
     with ThreadPoolExecutor(2) as pool:
         assert all(pool.map(work, range(2)))
@@ -171,7 +164,7 @@ def _in_child(connection, inputs, expected):
 def test_a_forked_child_has_threads_of_its_own(threads):
     """Data loaders fork: a child that waited for its parent's threads would wait for ever."""
     threads(2)
-    inputs = sample(*BIG)[:3]
+    inputs = sample(*BIG, torch.float32)[:3]
     expected = recurrence(*inputs, backend="cpu")
     fork = multiprocessing.get_context("fork")
     here, there = fork.Pipe()
@@ -212,12 +205,12 @@ def test_bad_input_is_named(arguments, message):
 
 def test_without_numba_the_reference_takes_over_with_one_warning(monkeypatch, forget_backends):
     monkeypatch.setitem(sys.modules, "numba", None)
-    x, u, h0, dh = sample(5, 2, 3)
+    x, u, h0, dh = sample(5, 2, 3, torch.float32)
     with pytest.warns(RuntimeWarning, match="'cpu' cannot run here .*numba") as caught:
-        ours = gradients(x, u, h0, dh, activation="relu")
-        gradients(x, u, h0, dh, activation="tanh")
+        ours = computed(x, u, h0, dh, activation="relu")
+        computed(x, u, h0, dh, activation="tanh")
     assert len(caught) == 1
-    torch.testing.assert_close(ours, gradients(x, u, h0, dh, backend="reference"))
+    torch.testing.assert_close(ours, computed(x, u, h0, dh, backend="reference"))
     assert available_backends("cpu") == ("scan", "reference")
     with pytest.raises(ValueError, match="backend: 'cpu' was asked for, but .*numba"):
         recurrence(x, u, backend="cpu")
@@ -235,14 +228,14 @@ def test_a_backend_that_fails_at_one_size_alone_is_left_from_there_on(monkeypatc
         return computes(a, *more)
 
     monkeypatch.setattr(cpu, step, fails_on_long_ones)
-    long, short = sample(21, 2, 3), sample(5, 2, 3)
-    gradients(*short)
+    long, short = sample(21, 2, 3, torch.float32), sample(5, 2, 3, torch.float32)
+    computed(*short)
     with pytest.raises(ValueError, match="no such register"):
-        gradients(*long, backend="cpu")
+        computed(*long, backend="cpu")
     with pytest.warns(RuntimeWarning, match="'cpu' cannot run here .*ValueError at T = 21, B = 2, N = 3: no") as caught:
-        ours = gradients(*long), gradients(*long), gradients(*short)
+        ours = computed(*long), computed(*long), computed(*short)
     assert len(caught) == 1 and asked == [5, 21, 21]
-    exact = [gradients(*a, backend="reference") for a in (long, long, short)]
+    exact = [computed(*a, backend="reference") for a in (long, long, short)]
     torch.testing.assert_close(ours, tuple(exact))
 
 
@@ -253,7 +246,7 @@ def test_full_memory_does_not_change_the_backend(monkeypatch, forget_backends):
 
     monkeypatch.setattr(cpu, "forward", full)
     with pytest.raises(RuntimeError, match="can't allocate"):
-        gradients(*sample(5, 2, 3))
+        computed(*sample(5, 2, 3, torch.float32))
     assert not package._failed
 
 
@@ -267,11 +260,11 @@ def test_a_broken_cache_costs_a_compilation_and_one_warning(monkeypatch, forget_
 
     monkeypatch.setattr(caching.FunctionCache, "load_overload", lambda *_: None)  # nothing cached yet
     monkeypatch.setattr(caching.FunctionCache, broken, fail)
-    x, u, h0, dh = sample(5, 2, 3)
+    x, u, h0, dh = sample(5, 2, 3, torch.float32)
     with pytest.warns(RuntimeWarning, match="NUMBA_CACHE_DIR") as caught:
-        ours = gradients(x, u, h0, dh, backend="cpu")
+        ours = computed(x, u, h0, dh, backend="cpu")
     assert len(caught) == 1
-    torch.testing.assert_close(ours, gradients(x, u, h0, dh, backend="reference"))
+    torch.testing.assert_close(ours, computed(x, u, h0, dh, backend="reference"))
 
 
 def test_importing_is_light():

@@ -23,8 +23,7 @@ __all__ = ["available_backends", "recurrence"]
 
 _BACKENDS = {"cpu": cpu, "triton": walk, "scan": scan, "reference": reference}
 # Where a GPU scans instead of walking from step to step: long sequences in few columns (b, n). A walk has as many lanes
-# as columns and a GPU wants 100,000 of them, but it reads x once and the scan twice. An estimate: on
-# an H200 the scan won from T = 700 on at 4,096 columns.
+# as columns and a GPU wants 100,000 of them, but it reads x once and the scan twice. An estimate.
 SCAN_FROM_STEPS = 2048
 SCAN_UP_TO_COLUMNS = 16384
 _failed: set[str] = set()  # backends that "auto" leaves alone in this process

@@ -1,8 +1,7 @@
 """The scan of `scan.py` on a GPU: lines of all chunks at once, the walk over the chunks, the walks inside them.
 
-The kernels of `walk.py` walk inside the chunks; what was checked on a GPU stands there. Rounding in float32 at long
-memory: dh0 was off by 3.3e-5 on an H200, where 2e-5 is allowed. A gradient of u is summed by each lane in the order of
-time and then over lanes and chunks by torch.sum: the same bits every time.
+The kernels of `walk.py` walk inside the chunks. A gradient of u is summed by each lane in the order of time and then
+over lanes and chunks by torch.sum: the same bits every time.
 
 Shapes: T time, B batch, N neurons, C chunks of time; x, h and their gradients (T, B, N), u (N,), h0 (B, N).
 """

@@ -3,9 +3,7 @@
 Inductor fuses what it sees between the operators that it calls as they are: bias, batch norm, dropout masks and sums,
 forward and backward. Such operators are the products with W, ``indrnn::recurrence`` and, on a CPU,
 ``indrnn::normed_recurrence``. CUDA graphs hold all of these, so that an update of many small kernels costs one launch
-forward and one backward. ms an update on an H200 (commit e80612f, torch 2.11), eager / default / reduce-overhead:
-11.9 / 11.2 / 3.95 for plain-6 MNIST (T = 784, B = 32) in fp32, 16.6 / 13.6 / 6.0 for characters (plain-6, T = 50,
-B = 128, 2,000 wide, all pieces in graphs) in bf16.
+forward and one backward.
 """
 
 import logging
@@ -136,9 +134,9 @@ class Compiled:
     def served(self, x: Tensor, state: Any, lengths: Tensor | None) -> bool:
         """Whether the compiled features are for such a piece; in mode default they are for all.
 
-        With every piece in a graph, characters (plain-6, 2,000 wide, bf16) on an H200 went NaN in updates 784 to 799:
-        right after the first odd piece, the first validation and the second reset. Which of them it was is unknown, and
-        no CPU shows it (results/README.md), so only the regular piece is in a graph.
+        With every piece in a graph, a language model on a GPU went NaN right after the first odd piece, the first
+        validation and the second reset (results/README.md). Which of them it was is unknown, so only the regular piece
+        is in a graph.
         """
         if not (self.graphs and self.keep_state):
             return True

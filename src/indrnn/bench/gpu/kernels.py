@@ -1,7 +1,5 @@
 """How times are taken on a GPU, and how fast the recurrence is there: as a fraction of the bandwidth of a copy.
 
-Its tests run it at small sizes on a CPU. Every function takes the device.
-
 Shapes: T time, B batch, N neurons; x, h and their gradients (T, B, N), u (N,), h0 (B, N). Times in ms.
 """
 
@@ -17,6 +15,7 @@ import torch
 
 from indrnn import configs
 from indrnn.bench.cpu.layers import best
+from indrnn.bench.gpu.sizes import Sizes
 from indrnn.errors import UserError
 from indrnn.machine import matrix_products
 from indrnn.recurrence import recurrence
@@ -25,25 +24,26 @@ from indrnn.tables import schema
 GOAL = 0.8  # of a copy's bandwidth, where a pass moves more than the L2 cache holds
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}  # of x and dx; h and dh are float32
 PASSES = ("forward", "backward")
-ROUNDS, WARM_UP = 20, 3
+WARM_UP = 3
 FLUSH = 2**31  # bytes; writing them takes a GPU longer than Python takes to launch what is timed
 SLOPE = 0.01
 
 
-def device_ms(call: Callable[[], Any], device: torch.device, flush: bool = True) -> float:
+def device_ms(call: Callable[[], Any], device: torch.device, rounds: int, flush: bool = True) -> float:
     """The median time of a call between two CUDA events, after calls that do not count; on a CPU the least time.
 
     Args:
+        rounds: calls that count.
         flush: overwrite the L2 cache before every call, as triton.testing.do_bench does, but with more bytes: while
             they are written Python gets ahead, so that a gap before the first kernel is not counted. Without it, calls
             follow each other as in training, and gaps count.
     """
     if device.type != "cuda":
-        return best({"": call}, ROUNDS)[""]
+        return best({"": call}, rounds)[""]
     cold = torch.empty(FLUSH if flush else 0, dtype=torch.int8, device=device)
     for _ in range(WARM_UP):
         call()
-    events = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(ROUNDS)]
+    events = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(rounds)]
     for start, end in events:
         cold.zero_()
         start.record()
@@ -112,31 +112,32 @@ def of_copy(moved: int, ms: float, copied: int, copy_ms: float) -> float:
     return (moved / ms) / (copied / copy_ms)
 
 
-def recurrences(device: torch.device, l2_bytes: int) -> list[dict[str, Any]]:
-    """Both passes at every shape and dtype against a copy of as many bytes in the same minute.
-
-    Args:
-        l2_bytes: of the device; the goal holds for passes that move more.
-    """
+def recurrences(device: torch.device, sizes: Sizes) -> list[dict[str, Any]]:
+    """Both passes at every shape and dtype against a copy of as many bytes in the same minute."""
     rows = []
-    for shape in shapes():
+    for shape in sizes.shapes or shapes():
         for dtype in DTYPES:
             for what in PASSES:
-                sizes = shape["T"], shape["B"], shape["N"], DTYPES[dtype], device
-                row = shape | {"what": what, "dtype": dtype}
-                rows.append(attempt(row, partial(against_copy, what, *sizes, l2_bytes)))
+                given = shape["T"], shape["B"], shape["N"], DTYPES[dtype], device, l2_bytes(device), sizes.rounds
+                rows.append(attempt(shape | {"what": what, "dtype": dtype}, partial(against_copy, what, *given)))
     return rows
 
 
+def l2_bytes(device: torch.device) -> int:
+    return torch.cuda.get_device_properties(device).L2_cache_size if device.type == "cuda" else 0
+
+
 def against_copy(
-    what: str, T: int, B: int, N: int, dtype: torch.dtype, device: torch.device, l2_bytes: int
+    what: str, T: int, B: int, N: int, dtype: torch.dtype, device: torch.device, cached: int, rounds: int
 ) -> dict[str, Any]:
+    """Args: ``cached``, bytes of the L2 cache; the goal holds for passes that move more."""
     moved = bytes_moved(what, T, B, N, dtype)
-    ms = device_ms(one_pass(what, T, B, N, device, dtype), device)
+    ms = device_ms(one_pass(what, T, B, N, device, dtype), device, rounds)
     source, target = (torch.empty(moved // 2, dtype=torch.int8, device=device) for _ in range(2))
-    copied, copy_ms = 2 * source.numel(), device_ms(partial(target.copy_, source), device)  # each byte is moved twice
+    copied = 2 * source.numel()  # each byte is moved twice
+    copy_ms = device_ms(partial(target.copy_, source), device, rounds)
     found = {"bytes": moved, "ms": ms, "copy_ms": copy_ms, "of_copy": of_copy(moved, ms, copied, copy_ms)}
-    return found | {"goal": GOAL if moved > l2_bytes else None}
+    return found | {"goal": GOAL if moved > cached else None}
 
 
 def one_pass(

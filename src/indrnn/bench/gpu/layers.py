@@ -1,7 +1,7 @@
 """Forward and backward of an IndRNN layer on a GPU against cuDNN's LSTM, GRU and RNN, and against the plain loop.
 
-Its tests run it at small sizes on a CPU. ``python -m indrnn.bench.gpu.layers T B N DEVICE``
-compiles the plain loop and prints its times as JSON: a process of its own can be ended when compiling takes too long.
+``python -m indrnn.bench.gpu.layers T B N ROUNDS DEVICE`` compiles the plain loop and prints its times as JSON: a
+process of its own can be ended when compiling takes too long.
 
 Shapes: T time, B batch, M input, N neurons.
 """
@@ -20,11 +20,11 @@ from torch.nn import functional as F
 from indrnn import configs
 from indrnn.bench.cpu.layers import TwoLayers, forward_backward
 from indrnn.bench.gpu.kernels import attempt, device_ms, matmuls
+from indrnn.bench.gpu.sizes import Sizes
 from indrnn.errors import UserError
 from indrnn.layers import IndRNNLayer
 from indrnn.recurrence import reference
 
-LENGTHS = (256, 512, 1024)  # of P19 Figure 2
 PAPER = {256: 4.3, 512: 7.6, 1024: 12.9}  # P19 Figure 2, a P100: cuDNN's LSTM / IndRNN, one layer of each
 GOALS = {1024: 20.0}
 WIDE, ADDING = "M = N", "adding problem, as P19 Figure 2"
@@ -34,7 +34,7 @@ PRECISIONS = ("fp32", "tf32")
 COMPILE_SECONDS = 100  # for all lengths together
 
 
-def sizes() -> list[tuple[str, int, int, int]]:
+def settings() -> list[tuple[str, int, int, int]]:
     """Name, M, B, N of two settings: input as wide as the layer, and P19 Figure 2, the adding problem as configured."""
     cfg = configs.build(["experiment=adding", "model=indrnn"])
     B, N = cfg.data.batch_size, cfg.recipe.hidden_size
@@ -54,23 +54,23 @@ def cells(M: int, N: int) -> dict[str, nn.Module]:
     }
 
 
-def steps(device: torch.device) -> list[dict[str, Any]]:
+def steps(device: torch.device, sizes: Sizes) -> list[dict[str, Any]]:
     """The gradients of input and parameters, at every length, setting and precision of the matrix products."""
     rows = []
-    for setting, M, B, N in sizes():
+    for setting, M, B, N in settings():
         for precision in PRECISIONS:
-            for T in LENGTHS:
+            for T in sizes.lengths:
                 for name, cell in cells(M, N).items():
                     row = {"what": name, "setting": setting, "precision": precision, "T": T, "B": B, "M": M, "N": N}
                     with matmuls(precision):
-                        rows.append(attempt(row, partial(timed, cell, T, B, M, N, device)))
+                        rows.append(attempt(row, partial(timed, cell, T, B, M, N, device, sizes.rounds)))
     return rows
 
 
-def timed(cell: nn.Module, T: int, B: int, M: int, N: int, device: torch.device) -> dict[str, float]:
+def timed(cell: nn.Module, T: int, B: int, M: int, N: int, device: torch.device, rounds: int) -> dict[str, float]:
     cell = cell.to(device)
     x, dy = torch.randn(T, B, M, device=device, requires_grad=True), torch.randn(T, B, N, device=device)
-    return {"ms": device_ms(partial(forward_backward, cell, x, dy), device, flush=False)}
+    return {"ms": device_ms(partial(forward_backward, cell, x, dy), device, rounds, flush=False)}
 
 
 def ratios(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -89,26 +89,26 @@ def ratios(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 # The plain loop, compiled
 
 
-def compiled_loops(device: torch.device) -> list[dict[str, Any]]:
+def compiled_loops(device: torch.device, sizes: Sizes) -> list[dict[str, Any]]:
     """The layer whose loop over time torch.compile unrolls, M = N, fp32; what is not compiled in time says so."""
-    _, M, B, N = sizes()[0]
+    _, M, B, N = settings()[0]
     until = time.monotonic() + COMPILE_SECONDS
     if device.type == "cuda":
         torch.cuda.empty_cache()  # the other process needs memory, too
     rows = []
-    for T in LENGTHS:
+    for T in sizes.lengths:
         row = {"what": COMPILED, "setting": WIDE, "precision": "fp32", "T": T, "B": B, "M": M, "N": N}
-        rows.append(attempt(row, partial(in_process, T, B, N, device, until), until))
+        rows.append(attempt(row, partial(in_process, T, B, N, sizes.rounds, device, until), until))
     return rows
 
 
-def in_process(T: int, B: int, N: int, device: torch.device, until: float) -> dict[str, float]:
+def in_process(T: int, B: int, N: int, rounds: int, device: torch.device, until: float) -> dict[str, float]:
     """The times of ``compiled_loop`` from a process that is ended at ``until``, of time.monotonic().
 
     Raises:
         UserError: it was ended, or failed.
     """
-    command = [sys.executable, "-m", "indrnn.bench.gpu.layers", str(T), str(B), str(N), str(device)]
+    command = [sys.executable, "-m", "indrnn.bench.gpu.layers", *map(str, (T, B, N, rounds, device))]
     seconds = max(1.0, until - time.monotonic())
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
@@ -119,7 +119,9 @@ def in_process(T: int, B: int, N: int, device: torch.device, until: float) -> di
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def compiled_loop(T: int, B: int, N: int, device: torch.device, backend: str = "inductor") -> dict[str, float]:
+def compiled_loop(
+    T: int, B: int, N: int, rounds: int, device: torch.device, backend: str = "inductor"
+) -> dict[str, float]:
     """Seconds of the first step, which compiles, and ms of those after it; M = N."""
     x, dy = torch.randn(T, B, N, device=device, requires_grad=True), torch.randn(T, B, N, device=device)
     layer = IndRNNLayer(N, N, 1.0, (0.0, 1.0)).to(device)
@@ -132,7 +134,7 @@ def compiled_loop(T: int, B: int, N: int, device: torch.device, backend: str = "
 
     began = time.perf_counter()
     step().sum().item()  # waits for the device
-    return {"first_seconds": time.perf_counter() - began, "ms": device_ms(step, device, flush=False)}
+    return {"first_seconds": time.perf_counter() - began, "ms": device_ms(step, device, rounds, flush=False)}
 
 
 def loop(x: torch.Tensor, W: torch.Tensor, b: torch.Tensor, u: torch.Tensor, h0: torch.Tensor) -> torch.Tensor:
@@ -141,9 +143,9 @@ def loop(x: torch.Tensor, W: torch.Tensor, b: torch.Tensor, u: torch.Tensor, h0:
 
 
 def main() -> int:
-    T, B, N = map(int, sys.argv[1:4])
+    T, B, N, rounds = map(int, sys.argv[1:5])
     with matmuls("fp32"):
-        print(json.dumps(compiled_loop(T, B, N, torch.device(sys.argv[4]))))
+        print(json.dumps(compiled_loop(T, B, N, rounds, torch.device(sys.argv[5]))))
     return 0
 
 

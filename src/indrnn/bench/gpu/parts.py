@@ -1,7 +1,6 @@
 """``make bench`` on a GPU: what is measured, in which order, and where it is written.
 
-As a whole and in this form it has yet to run on a GPU. Each part is a list of rows; a row holds what was measured or,
-under ``skipped``, why not.
+Each part is a list of rows; a row holds what was measured or, under ``skipped``, why not.
 """
 
 import json
@@ -16,20 +15,22 @@ import torch
 
 from indrnn import files, provenance
 from indrnn.bench.gpu import constants, kernels, layers, report, update
+from indrnn.bench.gpu.sizes import Sizes
 from indrnn.errors import UserError
 from indrnn.recurrence import SCAN_FROM_STEPS, SCAN_UP_TO_COLUMNS, available_backends, walk
 
 # In this order: what may take long comes last, and everything before it is written by then.
-PARTS: dict[str, Callable[[torch.device, dict[str, Any]], list[dict[str, Any]]]] = {
-    "recurrence": lambda device, found: kernels.recurrences(device, found["gpu"]["l2_bytes"]),
-    "layers": lambda device, found: layers.steps(device),
-    "calls": lambda device, found: constants.calls(device),
-    "backends": lambda device, found: constants.backends(device),
-    "launches": lambda device, found: constants.launches(device),
-    "parts": lambda device, found: update.parts(device),
-    "updates": lambda device, found: update.updates(device),
-    "compiled_loop": lambda device, found: layers.compiled_loops(device),
+PARTS: dict[str, Callable[[torch.device, Sizes], list[dict[str, Any]]]] = {
+    "recurrence": kernels.recurrences,
+    "layers": layers.steps,
+    "calls": constants.calls,
+    "backends": constants.backends,
+    "launches": constants.launches,
+    "parts": update.parts,
+    "updates": update.updates,
+    "compiled_loop": layers.compiled_loops,
 }
+FULL = Sizes()
 
 
 def the_gpu() -> torch.device:
@@ -51,7 +52,7 @@ def describe(device: torch.device) -> dict[str, Any]:
     return {
         "name": found.name,
         "memory_bytes": found.total_memory,
-        "l2_bytes": found.L2_cache_size,
+        "l2_bytes": kernels.l2_bytes(device),
         "processors": found.multi_processor_count,
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version(),
@@ -63,7 +64,7 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
-def measure(device: torch.device, out: Path, only: Iterable[str] = ()) -> str:
+def measure(device: torch.device, out: Path, only: Iterable[str] = (), sizes: Sizes = FULL) -> str:
     """Measure all parts and write <device>.json and <device>.md after each, so that a stop costs the rest alone.
 
     Args:
@@ -84,7 +85,7 @@ def measure(device: torch.device, out: Path, only: Iterable[str] = ()) -> str:
         **provenance.code(),
         "backends": available_backends(device.type),
         "constants": {"SCAN_FROM_STEPS": SCAN_FROM_STEPS, "SCAN_UP_TO_COLUMNS": SCAN_UP_TO_COLUMNS} | walk.LAUNCH,
-        "rounds": kernels.ROUNDS,
+        "rounds": sizes.rounds,
         "seconds": {},
         "planned": names,
         "parts_left_out": [name for name in PARTS if name not in names],
@@ -92,7 +93,7 @@ def measure(device: torch.device, out: Path, only: Iterable[str] = ()) -> str:
     }
     for name in names:
         began = time.monotonic()
-        found["measured"][name] = PARTS[name](device, found)
+        found["measured"][name] = PARTS[name](device, sizes)
         found["seconds"][name] = round(time.monotonic() - began, 1)
         text = report.markdown(found)
         files.write_whole(out / f"{slug(gpu['name'])}.json", json.dumps(found, indent=1) + "\n")

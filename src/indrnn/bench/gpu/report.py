@@ -3,7 +3,7 @@
 from typing import Any
 
 from indrnn import markdown_text, provenance
-from indrnn.bench.gpu.constants import COLUMNS, GRID, STEPS, best_launches, scan_is_chosen
+from indrnn.bench.gpu.constants import SETTINGS, best_launches, scan_is_chosen
 from indrnn.bench.gpu.kernels import GOAL
 from indrnn.bench.gpu.layers import FIRST, ratios
 from indrnn.bench.gpu.update import against_parts
@@ -13,7 +13,7 @@ NONE = "-"
 
 
 def markdown(found: dict[str, Any]) -> str:
-    """What ``bench_gpu.measure`` found: a section per question, and at the end what was not measured and why."""
+    """What ``bench.gpu.parts.measure`` found: a section per question, and at the end what was not measured and why."""
     measured, gpu = found["measured"], found["gpu"]
     versions = ", ".join(f"{name} {version}" for name, version in sorted(found["versions"].items()))
     lines = [f"# Speed on {found['device']}", ""]
@@ -117,19 +117,20 @@ def backends(measured: dict[str, Rows], found: dict[str, Any]) -> list[str]:
         ]
     )
     times = {(x["what"], x["T"], x["columns"], x["backend"]): x.get("ms") for x in measured["backends"]}
+    lengths, columns = of(measured["backends"], "T"), of(measured["backends"], "columns")
     for what in of(measured["backends"], "what"):
         rows = []
-        for T in STEPS:
-            pairs = [[times.get((what, T, c, backend)) for backend in ("triton", "scan")] for c in COLUMNS]
-            stars = ["*" * scan_is_chosen(T, c) for c in COLUMNS]
+        for T in lengths:
+            pairs = [[times.get((what, T, c, backend)) for backend in ("triton", "scan")] for c in columns]
+            stars = ["*" * scan_is_chosen(T, c) for c in columns]
             cells = [f"{walk / scan:.2f}" if walk and scan else NONE for walk, scan in pairs]
             rows.append([str(T), *map("".join, zip(cells, stars, strict=True))])
-        lines += ["", f"### {what}", "", *markdown_text.aligned(["T", *(f"{c:,} columns" for c in COLUMNS)], rows)]
+        lines += ["", f"### {what}", "", *markdown_text.aligned(["T", *(f"{c:,} columns" for c in columns)], rows)]
     return lines
 
 
 def launches(measured: dict[str, Rows], found: dict[str, Any]) -> list[str]:
-    now = {key: found["constants"][key] for key in GRID}
+    now = {key: found["constants"][key] for key in SETTINGS}
     written = ", ".join(f"{key} {value}" for key, value in now.items())
     lines = ["", "## Launches of the triton kernels", ""]
     lines += markdown_text.bullets(
@@ -140,13 +141,13 @@ def launches(measured: dict[str, Rows], found: dict[str, Any]) -> list[str]:
     )
     rows = [
         [x["what"], number(x["T"], "d"), number(x["columns"], ",d"), number(x["now_ms"], ".3f"), f"{x['ms']:.3f}"]
-        + [NONE if x["now_ms"] is None else f"{x['now_ms'] / x['ms']:.2f}", *(str(x[key]) for key in GRID)]
+        + [NONE if x["now_ms"] is None else f"{x['now_ms'] / x['ms']:.2f}", *(str(x[key]) for key in SETTINGS)]
         for x in best_launches(measured["launches"], now)
     ]
     return [
         *lines,
         "",
-        *markdown_text.aligned(["pass", "T", "columns", "ms now", "ms best", "now / best", *GRID], rows),
+        *markdown_text.aligned(["pass", "T", "columns", "ms now", "ms best", "now / best", *SETTINGS], rows),
     ]
 
 

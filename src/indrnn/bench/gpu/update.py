@@ -1,7 +1,5 @@
 """A whole update on a GPU, eager and compiled, in several precisions, with peak memory, against the sum of its parts.
 
-Its tests run it at small sizes on a CPU.
-
 Shapes: T time, B batch, M input, N neurons.
 """
 
@@ -16,18 +14,12 @@ from omegaconf import DictConfig
 from indrnn import configs
 from indrnn.bench.cpu.layers import products
 from indrnn.bench.gpu.kernels import PASSES, attempt, device_ms, matmuls, one_pass
+from indrnn.bench.gpu.sizes import Sizes
 from indrnn.layers import IndRNNLayer
 from indrnn.training import run
 from indrnn.training.compiled import compile_
 
-NETWORKS = {
-    "plain-6 MNIST": ("experiment=smnist", "model=indrnn"),
-    "plain-6 MNIST, larger B": ("experiment=smnist", "model=indrnn", "data.batch_size=128"),
-    "PTB characters": ("experiment=ptb_char", "model=indrnn"),
-}
-PRECISIONS = {"fp32": tuple(NETWORKS), "tf32": tuple(NETWORKS), "bf16": ("PTB characters",)}
 WORDS = {"fp32": "32-true", "tf32": "tf32", "bf16": "bf16-mixed"}  # of trainer.precision
-MODES = ("eager", "default", "reduce-overhead")  # eager, and modes of training.compiled.compile_
 SECONDS = 150  # of the whole part; compiling one update takes up to a minute
 
 
@@ -49,31 +41,35 @@ class Update:
         self.task.make_update(self.batch)
 
 
-def updates(device: torch.device) -> list[dict[str, Any]]:
+def updates(device: torch.device, sizes: Sizes) -> list[dict[str, Any]]:
     """Every network, precision and mode, in the order of their worth; what is not begun after SECONDS says so."""
-    return each(device, MODES, measured, time.monotonic() + SECONDS)
+    return each(device, sizes, sizes.modes, measured, time.monotonic() + SECONDS)
 
 
-def parts(device: torch.device) -> list[dict[str, Any]]:
+def parts(device: torch.device, sizes: Sizes) -> list[dict[str, Any]]:
     """The parts of the same updates, each alone."""
-    return each(device, ("alone",), parts_of, time.monotonic() + SECONDS)
+    return each(device, sizes, ("alone",), parts_of, time.monotonic() + SECONDS)
 
 
-def each(device: torch.device, modes: tuple[str, ...], measure: Callable, until: float) -> list[dict[str, Any]]:
+def each(
+    device: torch.device, sizes: Sizes, modes: tuple[str, ...], measure: Callable, until: float
+) -> list[dict[str, Any]]:
     rows = []
-    for precision, names in PRECISIONS.items():
-        for name in names:
-            cfg = configs.build([*NETWORKS[name], f"trainer.precision={WORDS[precision]}"])
+    for precision in WORDS:
+        for name, overrides, precisions in sizes.networks:
+            if precision not in precisions.split():
+                continue
+            cfg = configs.build([*overrides.split(), f"trainer.precision={WORDS[precision]}"])
             row = {"what": name, "precision": precision, "T": cfg.data.seq_len, "B": cfg.data.batch_size}
             row["N"] = cfg.recipe.hidden_size
             for mode in modes:
                 with matmuls(precision):
-                    call = partial(measure, cfg, precision, mode, device)
+                    call = partial(measure, cfg, precision, mode, device, sizes.rounds)
                     rows.append(attempt(row | {"mode": mode}, call, until))
     return rows
 
 
-def measured(cfg: DictConfig, precision: str, mode: str, device: torch.device) -> dict[str, Any]:
+def measured(cfg: DictConfig, precision: str, mode: str, device: torch.device, rounds: int) -> dict[str, Any]:
     """ms of an update, seconds of the first three, which compile, and the most bytes that were allocated after them."""
     update = Update(cfg, device)
     if mode != "eager":
@@ -85,12 +81,12 @@ def measured(cfg: DictConfig, precision: str, mode: str, device: torch.device) -
     first = time.perf_counter() - began
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    ms = device_ms(update, device, flush=False)
+    ms = device_ms(update, device, rounds, flush=False)
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
     return {"ms": ms, "first_seconds": first, "peak_bytes": peak}
 
 
-def parts_of(cfg: DictConfig, precision: str, mode: str, device: torch.device) -> dict[str, Any]:
+def parts_of(cfg: DictConfig, precision: str, mode: str, device: torch.device, rounds: int) -> dict[str, Any]:
     """ms of the matrix products of all layers, of all recurrences, and of clipping, Adam and the bound; and their sum.
 
     Batch norm, dropout, embedding, head and loss are in no part.
@@ -100,12 +96,12 @@ def parts_of(cfg: DictConfig, precision: str, mode: str, device: torch.device) -
     layers = [layer for layer in update.task.network.modules() if isinstance(layer, IndRNNLayer)]
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     pairs = [operands(layer, update.T, update.B, dtype, device) for layer in layers]
-    sizes = update.T, update.B, layers[0].hidden_size  # the same of all layers
-    walks = [device_ms(one_pass(what, *sizes, device, dtype), device) for what in PASSES]
+    shape = update.T, update.B, layers[0].hidden_size  # the same of all layers
+    walks = [device_ms(one_pass(what, *shape, device, dtype), device, rounds) for what in PASSES]
     found = {
-        "products_ms": device_ms(partial(all_products, pairs), device, flush=False),
+        "products_ms": device_ms(partial(all_products, pairs), device, rounds, flush=False),
         "recurrences_ms": len(layers) * sum(walks),
-        "finish_ms": device_ms(update.task.apply_gradients, device, flush=False),
+        "finish_ms": device_ms(update.task.apply_gradients, device, rounds, flush=False),
     }
     return found | {"sum_ms": sum(found.values())}
 
