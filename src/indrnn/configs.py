@@ -23,6 +23,12 @@ from indrnn.files import ROOT
 
 CONF = ROOT / "conf"
 UNSIGNED = ("machine", "logger", "hydra")
+PROFILES = {
+    "quick": "small enough for two CPU cores in minutes; claims are judged, the paper's decimals are not, because they "
+    "are about converged models",
+    "fast": "the paper's data, model and protocol with at most a tenth of its updates and examples",
+    "paper": "as published",
+}
 # The address that was signed first, of every class that has moved since: a move renames no run.
 SIGNED_AS = {
     "indrnn.networks.dense.DenseIndRNN": "indrnn.dense.DenseIndRNN",

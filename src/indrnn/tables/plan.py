@@ -11,9 +11,10 @@ from typing import Any
 from hydra.core.override_parser.types import Quote, QuotedString
 
 from indrnn import configs, record
+from indrnn.configs import PROFILES
 from indrnn.errors import UserError
 from indrnn.tables import schema
-from indrnn.tables.schema import PROFILES, Column, Row, Table, only
+from indrnn.tables.schema import Column, Row, Table, only
 
 
 @dataclass(frozen=True)

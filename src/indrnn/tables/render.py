@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from indrnn import files, markdown_text, provenance, record
+from indrnn.configs import PROFILES
 from indrnn.tables import chance, table_text
 from indrnn.tables.judged import Report, Result
-from indrnn.tables.schema import PROFILES
 
 
 def write(report: Report, out: Path, folder: Path) -> None:

@@ -11,14 +11,8 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from indrnn import configs
+from indrnn.configs import PROFILES
 from indrnn.errors import UserError
-
-PROFILES = {
-    "quick": "small enough for two CPU cores in minutes; claims are judged, the paper's decimals are not, because they "
-    "are about converged models",
-    "fast": "the paper's data, model and protocol with at most a tenth of its updates and examples",
-    "paper": "as published",
-}
 
 
 @dataclass

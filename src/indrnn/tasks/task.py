@@ -247,6 +247,12 @@ class Task(LightningModule):
         self.best, self.curve = state["best"], state["curve"]
         self._adam, self._adam_state = None, state["optimizer"]
 
+    def chosen(self) -> dict[str, float]:
+        """The validation that chose the weights, and its update; empty where none was a number."""
+        if self.best is None:
+            return {}
+        return {f"val/{self.metric}": self.best["value"], "best_update": self.best["update"]}
+
     def load_best(self) -> None:
         """The weights that validation chose."""
         self.network.load_state_dict(self.best["network"])

@@ -75,8 +75,8 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         except Exception as error:  # a driver, a library or a compiler says it in a kind of its own
             full, more = no_memory(error)
             status, stop = "out_of_memory", 0
+        stop_listening(logger, task.chosen() | more, task.update)
         done = sitting.end(status, more)
-        stop_listening(logger, done["metrics"], task.update)
         if (word := how(task.network)) and word.startswith("eager: ") and word != OF_TORCH:
             log.warning("This run was trained without machine.compile=%s (%s).", cfg.machine.compile, word)
     if full:

@@ -85,14 +85,13 @@ class Sitting:
         Args:
             metrics: but for the validation that chose the weights, which the task knows.
         """
-        task, best = self.task, self.task.best
-        chosen = {f"val/{task.metric}": best["value"], "best_update": best["update"]} if best else {}
+        task = self.task
         done = {
             "signature": self.signature,
             "overrides": record.told(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [],
             "config": self.config,
             "seed": self.cfg.seed,
-            "metrics": chosen | metrics,
+            "metrics": task.chosen() | metrics,
             "status": status,
             "parameters": sum(p.numel() for p in task.network.parameters()),
             "updates": task.update,
@@ -105,8 +104,8 @@ class Sitting:
             "sittings": self.sittings(),
         }
         final = status in record.FINAL
-        if final and best:
-            save_tensors(self.folder / "weights.pt", best["network"])
+        if final and task.best:
+            save_tensors(self.folder / "weights.pt", task.best["network"])
         record.write(self.folder, done, task.curve)
         if final:
             self.path.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from indrnn import configs, files
+from indrnn import adding_numbers, configs, files
 from indrnn.data import TEST
 from indrnn.studies import summary
 from indrnn.studies.neurons import (
@@ -21,7 +21,6 @@ from indrnn.studies.neurons import (
     weights,
 )
 from indrnn.studies.neurons.text import markdown
-from indrnn.tables import chance
 
 NAME = "neurons"
 
@@ -38,7 +37,7 @@ def publish(profile: str, out: Path) -> str:
     about |= {"overrides": {"adding": trained.ADDING, "u": trained.SIX_LAYERS, "gradients": trained.GRADIENTS}}
     about["overrides"] = {name: found[profile] for name, found in about["overrides"].items()}
     data = configs.build(trained.ADDING[profile]).data
-    about["chance"] = chance.level(TEST, data.seq_len, data.test_examples)
+    about["chance"] = adding_numbers.chance(TEST, data.seq_len, data.test_examples)
     cuts: dict[int, list[integrator.Cut]] = {}
     for budget in trained.BUDGETS[profile]:
         for seed in trained.SEEDS:

@@ -4,6 +4,7 @@ import math
 import statistics
 from typing import Any
 
+from indrnn.configs import PROFILES
 from indrnn.markdown_text import aligned, bullets
 from indrnn.studies.neurons import integrator, over_time, trained, weights
 from indrnn.studies.neurons.activations import Activations
@@ -11,7 +12,6 @@ from indrnn.studies.neurons.integrator import KINDS, SOLVED, Cut
 from indrnn.studies.neurons.over_time import Gradients
 from indrnn.studies.neurons.weights import Weights
 from indrnn.studies.summary import geometric, plus_minus, where_from
-from indrnn.tables.schema import PROFILES
 
 
 def markdown(

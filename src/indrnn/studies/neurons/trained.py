@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from omegaconf import DictConfig
 
 from indrnn import configs, record
+from indrnn.configs import PROFILES
 from indrnn.data import Data
 from indrnn.errors import UserError
 from indrnn.networks import Network
-from indrnn.tables.schema import PROFILES
 from indrnn.training import run
 from indrnn.training.sitting import folder_of
 from indrnn.training.tensors import load_tensors
