@@ -105,7 +105,7 @@ def render_profile(profile: str, results: Path = RESULTS) -> list[judged.Report]
     if any(report.table.pairs for report in done):
         from indrnn.studies.ablations import report as ablations  # matplotlib takes a second to import
 
-        ablations.write(results / "runs", results)
+        ablations.write(results / "runs", results, reports)
     return done
 
 
