@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from indrnn import files
-from indrnn.errors import UserError
+from indrnn.errors import exit_code
 from indrnn.studies.neurons import report
 
 
@@ -16,12 +16,7 @@ def main() -> int:
         "--out", type=Path, default=files.ROOT / "results" / "figures", help="above the profile's folder"
     )
     args = parser.parse_args()
-    try:
-        print(report.publish(args.profile, args.out / args.profile))
-    except (UserError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return exit_code(lambda: report.publish(args.profile, args.out / args.profile))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from indrnn import files
-from indrnn.errors import UserError
+from indrnn.errors import exit_code
 from indrnn.studies import gradients_report
 
 
@@ -13,12 +13,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--out", type=Path, default=files.ROOT / "results" / "gradients", help="where the files go")
     args = parser.parse_args()
-    try:
-        print(gradients_report.publish(args.out))
-    except (UserError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return exit_code(lambda: gradients_report.publish(args.out))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from indrnn.data.stand_in import Recordings
-from indrnn.errors import UserError
+from indrnn.errors import exit_code
 
 
 def main() -> int:
@@ -14,14 +14,7 @@ def main() -> int:
     parser.add_argument("--performers", type=int, default=40, help="how many people (default: 40)")
     parser.add_argument("--replications", type=int, default=2, help="times each does each action, 1 or 2 (default: 2)")
     args = parser.parse_args()
-    try:
-        recordings = Recordings(args.performers, args.replications)
-        recordings.write(args.folder)
-    except (UserError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(f"{len(recordings.names()):,} stand-in recordings (made up, not NTU RGB+D) are in {args.folder}.")
-    return 0
+    return exit_code(lambda: Recordings(args.performers, args.replications).write(args.folder))
 
 
 if __name__ == "__main__":

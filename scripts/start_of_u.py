@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from indrnn import files
-from indrnn.errors import UserError
+from indrnn.errors import exit_code
 from indrnn.studies import start_of_u, start_of_u_report
 
 
@@ -17,13 +17,8 @@ def main() -> int:
     )
     parser.add_argument("--out", type=Path, default=files.ROOT / "results" / "start_of_u", help="where the files go")
     args = parser.parse_args()
-    try:
-        widths, starts = args.width or list(start_of_u.WIDTHS), args.start or list(start_of_u.STARTS)
-        print(start_of_u_report.publish(args.out, widths, starts))
-    except (UserError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    widths, starts = args.width or list(start_of_u.WIDTHS), args.start or list(start_of_u.STARTS)
+    return exit_code(lambda: start_of_u_report.publish(args.out, widths, starts))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ FLOORS = (
 )
 GROUND = {"__init__", "adding_numbers", "configs", "errors", "files", "machine", "markdown_text", "out_of_memory"}
 GROUND |= {"provenance", "record", "splits"}
-ENTRANCES = {"load", "publish", "train"}
+ENTRANCES = {"load", "publish", "reproduce", "train"}
 SOURCES = sorted(HOUSE.rglob("*.py"))
 
 

@@ -1,5 +1,8 @@
 """What a user can do wrong, said in one sentence."""
 
+import sys
+from collections.abc import Callable
+
 
 class UserError(ValueError):
     """A mistake that its user can mend; the message says what, where, and what to do."""
@@ -21,3 +24,25 @@ def positive(**sizes: int) -> None:
     for name, value in sizes.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise UserError(f"{name} must be a whole number of at least 1, not {value!r}.")
+
+
+def exit_code(work: Callable[[], str | int | None], goes_on: bool = False) -> int:
+    """Do a command's work: print the text that it returns, or in one sentence what went wrong; give the exit code.
+
+    Args:
+        work: returns a text, nothing, or an exit code.
+        goes_on: the same command goes on after Ctrl-C, which is then a sentence and 130, too.
+    """
+    try:
+        done = work()
+        if isinstance(done, str):
+            print(done)
+    except (UserError, OSError) as error:  # OSError: a folder that cannot be written, a full disk
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        if not goes_on:
+            raise
+        print("stopped; the same command goes on", file=sys.stderr)
+        return 130
+    return done if isinstance(done, int) else 0

@@ -16,6 +16,34 @@ from indrnn.tables import judged, milestones, plan, render, schema
 RESULTS = files.ROOT / "results"
 
 
+def main(profile: str | None, of_milestones: bool, runs: Path, results: Path) -> str:
+    """Publish a profile, or conf/milestones, or neither; render results/ and, where it is RESULTS, the README's tables.
+
+    Returns:
+        what is published there, and which runs it misses.
+
+    Raises:
+        UserError: as ``publish`` and ``publish_milestones``.
+    """
+    source, folder = runs.resolve(), results.resolve()
+    reports, courses = [], []
+    if of_milestones:
+        courses = publish_milestones(source, folder)
+    elif profile is not None:
+        reports = publish(profile, source, folder)
+    else:
+        reports, courses = render_all(folder), milestones.render_all(folder)
+    if folder == RESULTS:
+        readme = files.ROOT / "README.md"
+        files.write_whole(readme, with_tables(readme.read_text()))
+    lines = []
+    for report in reports:
+        lines.append(f"{report.profile}/{report.table.name}: {len(report.made)} of {report.planned} runs")
+        lines += [f"  missing: {name}" for name in report.missing]
+    lines += [f"milestones/{name}" for name in courses]
+    return "\n".join(lines or [f"Nothing is published in {results}."])
+
+
 def publish(profile: str, runs: Path, results: Path = RESULTS) -> list[judged.Report]:
     """Copy the final records and curves of a profile's plan, then render its tables from the copies.
 
@@ -105,7 +133,7 @@ def render_profile(profile: str, results: Path = RESULTS) -> list[judged.Report]
     if any(report.table.pairs for report in done):
         from indrnn.studies.ablations import report as ablations  # matplotlib takes a second to import
 
-        ablations.write(results / "runs", results)
+        ablations.write(results / "runs", results, reports)
     return done
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from indrnn import files
+from indrnn.bench import run
 from indrnn.bench.cpu import language, layers, memory, skeletons
 
 
@@ -16,7 +17,7 @@ def script(monkeypatch, tmp_path):
     spec = importlib.util.spec_from_file_location("bench_script", files.ROOT / "scripts" / "bench.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    monkeypatch.setattr(module, "keep_pages", lambda: None)
+    monkeypatch.setattr(run, "keep_pages", lambda: None)
     monkeypatch.setattr(layers, "SHAPES", ((5, 2, 128),))
     monkeypatch.setattr(layers, "LENGTHS", (4, 6))
     monkeypatch.setattr(layers.update, "__defaults__", (16, 2))

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from indrnn import files
+from indrnn.bench import run
 from indrnn.bench.gpu import constants, kernels, layers, parts, report, update
 from indrnn.bench.gpu.sizes import Sizes
 from indrnn.errors import UserError
@@ -325,7 +326,7 @@ def test_a_device_as_the_name_of_a_file(name, expected):
 
 def test_without_a_gpu_it_is_one_sentence_and_nothing_is_measured(script, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(script, "measure", lambda rounds: pytest.fail("measured"))
+    monkeypatch.setattr(run.report, "measure", lambda rounds, out: pytest.fail("measured"))
     monkeypatch.setattr(sys, "argv", ["bench.py", "--device", "cpu", "cuda", "--out", str(tmp_path / "out")])
     assert script.main() == 1
     said = capsys.readouterr().err
@@ -335,10 +336,10 @@ def test_without_a_gpu_it_is_one_sentence_and_nothing_is_measured(script, tmp_pa
 
 @pytest.mark.parametrize("available, expected", [(True, "gpu"), (False, "cpu")])
 def test_the_gpu_is_measured_where_there_is_one(script, tmp_path, monkeypatch, capsys, available, expected):
-    monkeypatch.setattr(script, "keep_pages", lambda: None)
+    monkeypatch.setattr(run, "keep_pages", lambda: None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
-    monkeypatch.setattr(script, "on_cpu", lambda rounds, out: "cpu")
+    monkeypatch.setattr(run.report, "measure", lambda rounds, out: "cpu")
     monkeypatch.setattr(parts, "measure", lambda device, out, only: "gpu" if device.type == "cuda" else "wrong")
     monkeypatch.setattr(sys, "argv", ["bench.py", "--out", str(tmp_path)])
     assert script.main() == 0 and capsys.readouterr().out == f"{expected}\n"

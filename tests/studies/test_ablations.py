@@ -115,11 +115,12 @@ def test_nothing_is_written_of_nothing(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_publishing_the_tables_publishes_the_page(page, tmp_path, monkeypatch):
-    ours = report.names()
+def test_publishing_the_tables_publishes_the_page_and_judges_them_once(page, tmp_path, monkeypatch):
+    ours, judge, names = report.names(), judged.report, []
+    monkeypatch.setattr(judged, "report", lambda name, *rest: names.append(name) or judge(name, *rest))
     monkeypatch.setattr(schema, "table_names", lambda: ours)  # the others take their time
     publish.publish("quick", page, tmp_path / "results")
-    assert (tmp_path / "results" / "ablations.md").exists()
+    assert (tmp_path / "results" / "ablations.md").exists() and names == ours
 
 
 def test_every_pair_differs_in_what_it_names():

@@ -1,4 +1,3 @@
-import importlib.util
 import subprocess
 import sys
 import time
@@ -273,15 +272,3 @@ def test_watch_reports_a_retried_run_once(tmp_path, capsys):
         time.sleep(0.01)  # a later mtime
         record.write(tmp_path / run.signature, record_of(run), [])
     assert capsys.readouterr().out.count("finished") == 1
-
-
-def test_second_reproduction_is_refused(tmp_path):
-    spec = importlib.util.spec_from_file_location("reproduce", files.ROOT / "scripts" / "reproduce.py")
-    reproduce = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(reproduce)
-    with reproduce.only_one(tmp_path):
-        with pytest.raises(UserError, match=r"is in use by process \d+: wait for it"):
-            with reproduce.only_one(tmp_path):
-                pass
-    with reproduce.only_one(tmp_path):
-        pass

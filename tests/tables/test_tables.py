@@ -184,7 +184,7 @@ def test_a_grid_shows_numbers_and_reasons_side_by_side(tmp_path):
     assert r"12 layers & failed 1/3 & 51.00 $\pm$ 1.00 (3)" in render.tex(report)
     lines = list(csv.DictReader(io.StringIO(render.csv(report))))
     assert len(lines) == 18 and lines[1]["verdict"] == "the plain network"
-    one = judged.report("depth_pmnist", "quick", tmp_path, only_columns=["L12"])
+    one = report.of(["L12"])
     assert [line[0] for line in table_text.blocks(one, None)[0].rows] == ["12 layers"]
     assert len(one.claims) == 2  # those that compare with another column are not judged
 
@@ -229,7 +229,7 @@ def test_claims_that_count_columns(tmp_path):
     }
     shutil.rmtree(tmp_path / runs["IndRNN", "rate 3e-5", 0].signature)
     assert findings()[f"IndRNN {words} LSTM"] == {"verdict": "undecided", "evidence": "this one: incomplete 2/3"}
-    assert not judged.report("sensitivity_adding", "quick", tmp_path, only_columns=["R3e5"]).claims
+    assert not judged.report("sensitivity_adding", "quick", tmp_path).of(["R3e5"]).claims
 
 
 def test_header_of_the_sensitivity_table_names_its_budget(tmp_path):

@@ -2,7 +2,8 @@
 
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ class Result:
     metric: str  # as records call it, such as test/mse
     judged: bool = False
     chosen: str = ""
+    found: dict[str, Record | None] = field(default_factory=dict)  # by signature, those of all candidates
 
     @property
     def paper(self) -> int | float | str | None:
@@ -49,18 +51,55 @@ class Result:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that a rendered table shows: results by column and row (keys), claims as sentences with findings."""
+    """Everything that a rendered table shows."""
 
     table: Table
     profile: str
-    columns: dict[str, dict[str, Result]]
-    elsewhere: list[str]
-    claims: list[tuple[str, Finding]]
-    cuts: dict[str, list[str]]
-    stand_ins: list[str]
-    made: list[Record]
-    planned: int
-    command: str
+    results: dict[str, dict[str, Result]]  # by column and row (keys), also of columns that only other profiles run
+    cuts: dict[str, list[str]]  # what the profile changes, by column label
+    command: str  # that makes these runs
+
+    def of(self, keys: Iterable[str]) -> "Report":
+        """What it says of some columns alone, in their order; claims that need other columns are left out."""
+        labels = [self.table.columns[key].label for key in keys]
+        cuts = {label: texts for label, texts in self.cuts.items() if label in labels}
+        return replace(self, results={key: self.results[key] for key in keys}, cuts=cuts)
+
+    @property
+    def columns(self) -> dict[str, dict[str, Result]]:
+        """The results of the columns that this profile runs."""
+        return {key: x for key, x in self.results.items() if self.profile in self.table.columns[key].profiles}
+
+    @property
+    def elsewhere(self) -> list[str]:
+        """Columns that other profiles run, one sentence per set of profiles."""
+        groups: dict[str, list[str]] = {}
+        for column in (self.table.columns[key] for key in self.results if key not in self.columns):
+            groups.setdefault(only(column.profiles), []).append(column.label)
+        return [f"{', '.join(labels)}: {reason}." for reason, labels in groups.items()]
+
+    @cached_property
+    def claims(self) -> list[tuple[str, Finding]]:
+        return findings(self.table, self.profile, self.results)
+
+    @cached_property
+    def found(self) -> dict[str, Record | None]:
+        """The record of every planned run by signature."""
+        cells = (cell for results in self.results.values() for cell in results.values())
+        return {signature: entry for cell in cells for signature, entry in cell.found.items()}
+
+    @property
+    def made(self) -> list[Record]:
+        return [entry for entry in self.found.values() if entry]
+
+    @property
+    def planned(self) -> int:
+        return len(self.found)
+
+    @property
+    def stand_ins(self) -> list[str]:
+        """What the data that these runs read stand in for, in words."""
+        return list(dict.fromkeys(str(x["data"]["stand_in"]) for x in self.made if x["data"].get("stand_in")))
 
     @property
     def complete(self) -> bool:
@@ -86,7 +125,6 @@ def report(
     extra: Sequence[str] = (),
     smoke: bool = False,
     command: str = "",
-    only_columns: list[str] | None = None,
 ) -> Report:
     """Read the records of a table's planned runs and judge them.
 
@@ -95,28 +133,15 @@ def report(
         profile, seeds, extra, smoke: as in ``plan.plan``.
         folder: of the runs, one folder per signature.
         command: that makes these runs, for the footer.
-        only_columns: keys of the columns wanted, all if omitted.
     """
     table = load_table(name)
-    cells = plan.plan(table, profile, only_columns, seeds=seeds, extra=extra, smoke=smoke)
+    cells = plan.plan(table, profile, seeds=seeds, extra=extra, smoke=smoke)
     found = records([run for cell in cells for run in cell.runs], folder)
-    columns: dict[str, dict[str, Result]] = {}
+    results: dict[str, dict[str, Result]] = {}
     for cell in cells:
-        columns.setdefault(cell.column, {})[cell.row] = result(table, profile, cell, found)
-    there = {key: results for key, results in columns.items() if profile in table.columns[key].profiles}
-    made = [entry for entry in found.values() if entry]
-    return Report(
-        table,
-        profile,
-        there,
-        elsewhere(table, [key for key in columns if key not in there]),
-        findings(table, profile, columns),
-        profile_differences.cuts(table, profile, cells, extra),
-        list(dict.fromkeys(str(entry["data"]["stand_in"]) for entry in made if entry["data"].get("stand_in"))),
-        made,
-        len(found),
-        command or f"make reproduce-table TABLE={name} PROFILE={profile}",
-    )
+        results.setdefault(cell.column, {})[cell.row] = result(table, profile, cell, found)
+    cuts = profile_differences.cuts(table, profile, cells, extra)
+    return Report(table, profile, results, cuts, command or f"make reproduce-table TABLE={name} PROFILE={profile}")
 
 
 def records(runs: Iterable[plan.Run], folder: Path) -> dict[str, Record | None]:
@@ -134,17 +159,18 @@ def result(table: Table, profile: str, cell: plan.Cell, found: dict[str, Record 
     metric = f"test/{row.metric or table.metric}"
     if not cell.runs:
         return Result(row, column, cell.column, (), (), Sample((), 0, cell.reason), cell.reason, metric)
+    planned = {run.signature: found[run.signature] for run in cell.runs}
     candidates: dict[int, list[plan.Run]] = {}
     for run in cell.runs:
         candidates.setdefault(run.candidate, []).append(run)
-    entries = [[found[run.signature] for run in runs] for runs in candidates.values()]
+    entries = [[planned[run.signature] for run in runs] for runs in candidates.values()]
     best, chosen = 0, ""
     if len(candidates) > 1:
         best = verdict.best(entries, f"val/{table.metric}", table.lower_is_better)
         if best is None:
             every = tuple(entry for group in entries for entry in group)
             missing = Sample((), len(cell.runs), verdict.pending(every))
-            return Result(row, column, cell.column, cell.runs, every, missing, missing.reason, metric)
+            return Result(row, column, cell.column, cell.runs, every, missing, missing.reason, metric, found=planned)
         chosen = f"best of {len(candidates)} on validation: {', '.join(row.candidates[best])}"
     ours = verdict.sample(entries[best], metric)
     judged = profile in table.judged
@@ -152,15 +178,7 @@ def result(table: Table, profile: str, cell: plan.Cell, found: dict[str, Record 
     if judged:
         words = verdict.judge(ours, row.paper.get(cell.column), column.tolerance, table.lower_is_better)
     runs, made = tuple(candidates[best]), tuple(entries[best])
-    return Result(row, column, cell.column, runs, made, ours, words, metric, judged, chosen)
-
-
-def elsewhere(table: Table, keys: list[str]) -> list[str]:
-    """Columns that other profiles run, one sentence per set of profiles."""
-    groups: dict[str, list[str]] = {}
-    for key in keys:
-        groups.setdefault(only(table.columns[key].profiles), []).append(table.columns[key].label)
-    return [f"{', '.join(labels)}: {reason}." for reason, labels in groups.items()]
+    return Result(row, column, cell.column, runs, made, ours, words, metric, judged, chosen, planned)
 
 
 def findings(table: Table, profile: str, columns: dict[str, dict[str, Result]]) -> list[tuple[str, Finding]]:

@@ -78,11 +78,12 @@ class Recordings:
             text = text.replace("\n", "\r\n")
         return text.encode()
 
-    def write(self, folder: Path) -> None:
-        """All of them as files; the folder is made if need be, and files of the same names are replaced."""
+    def write(self, folder: Path) -> str:
+        """All as files, those of the same names replaced, in a folder made if need be; returns a sentence on it."""
         folder.mkdir(parents=True, exist_ok=True)
         for name in self.names():
             (folder / name).write_bytes(self.read(name))
+        return f"{len(self.names()):,} stand-in recordings (made up, not NTU RGB+D) are in {folder}."
 
     def _bodies(self, performer: int, replication: int, action: int) -> list[np.ndarray]:
         rng = self._rng(PERFORMANCE, performer, replication, action)

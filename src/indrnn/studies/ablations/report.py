@@ -4,6 +4,7 @@ Same records, same bytes.
 """
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from indrnn import files, markdown_text
@@ -23,12 +24,13 @@ def names() -> list[str]:
     return [name for name in schema.table_names() if schema.load_table(name).pairs]
 
 
-def write(folder: Path, out: Path) -> str:
+def write(folder: Path, out: Path, known: Iterable[Report] = ()) -> str:
     """Render from the records in ``folder`` into ``out``; returns the text without links, for a terminal.
 
-    Empty, and nothing written, where no run of these tables has a record.
+    Empty, and nothing written, where no run of these tables has a record. ``known``: whole reports on these records.
     """
-    reports = [judged.report(name, PROFILE, folder) for name in names()]
+    there = {report.table.name: report for report in known if report.profile == PROFILE}
+    reports = [there.get(name) or judged.report(name, PROFILE, folder) for name in names()]
     reports = [report for report in reports if report.made]
     if not reports:
         return ""

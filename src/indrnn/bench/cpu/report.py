@@ -1,0 +1,89 @@
+"""The benchmark of one CPU core, its json and its Markdown. Shapes: T time, B batch, M input, N neurons."""
+
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from indrnn import files, markdown_text, provenance
+from indrnn.bench.cpu import language, layers, memory, skeletons
+from indrnn.machine import device_name
+
+HEADS = ["T", "B", "N", "ms", "yardstick ms", "ratio", "bar", "reached"]
+
+
+def measure(rounds: int, out: Path) -> str:
+    """Measure all, write cpu.json and cpu.md into a folder; returns the text of the second.
+
+    Args:
+        rounds: of which the fastest counts.
+
+    Raises:
+        OSError: ``out`` cannot be written.
+    """
+    found = {
+        "device": device_name("cpu"),
+        "threads": 1,
+        "rounds": rounds,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        **provenance.code(),
+        "recurrence": layers.recurrences(rounds),
+        "layer": layers.layer_steps(rounds),
+        "update": layers.update(rounds),
+        "networks": layers.networks(max(3, rounds // 3)),
+        "language": language.times(max(1, rounds // 15)),
+        "skeletons": skeletons.times(max(1, rounds // 6)),
+        "memory": memory.rows(),
+        "memory_checks": memory.checks() if sys.platform == "linux" else [],  # elsewhere there is no /proc
+    }
+    text = markdown(found)
+    files.write_whole(out / "cpu.json", json.dumps(found, indent=1) + "\n")
+    files.write_whole(out / "cpu.md", text)
+    return text
+
+
+def markdown(found: dict[str, Any]) -> str:
+    """What was measured as tables, each with the sentence that says how to read it."""
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(found["versions"].items()))
+    lines = ["# Speed and memory on one CPU core", ""]
+    lines += markdown_text.bullets(
+        [
+            f"{found['device']}, one thread, one process; {versions}.",
+            f"Commit {provenance.words(found)}, {found['date'][:10]}. Written by `make bench`.",
+            f"Times are minima of {found['rounds']} rounds (a third for networks and T = 5000, a fifteenth for the "
+            "language model) in which both sides of a ratio take turns. For all: denormals flushed, freed memory kept, "
+            "huge pages asked for, as in train.",
+        ]
+    )
+    lines += ["", "## Recurrence, against a torch.add of as many arrays that allocates its output", ""]
+    lines += markdown_text.aligned(["pass", *HEADS], [row(x["what"], x) for x in found["recurrence"]])
+    lines += ["", "## Layer step (M = N = 128, no batch norm), against its three matrix products", ""]
+    lines += markdown_text.aligned(["step", *HEADS], [row("forward and backward", x) for x in found["layer"]])
+    lines += ["", "## A whole update of plain-6 MNIST, against its matrix products", ""]
+    lines += markdown_text.aligned(["update", *HEADS], [row("forward, backward, Adam", found["update"])])
+    lines += ["", "Shares of the update, by torch's profiler:", ""]
+    shares = found["update"]["shares"].items()
+    lines += markdown_text.aligned(["part", "share"], [[part, f"{share:.1f}%"] for part, share in shares])
+    lines += ["", "## Forward and backward of one network, B = 32, M = N = 128 (lengths of P19 Figure 2)", ""]
+    names = list(dict.fromkeys(x["what"] for x in found["networks"]))
+    lengths = list(dict.fromkeys(x["T"] for x in found["networks"]))
+    times = {(x["what"], x["T"]): x for x in found["networks"]}
+    lines += markdown_text.aligned(
+        ["network", *(f"T = {T}" for T in lengths)],
+        [
+            [name, *(f"{times[name, T]['ms']:.1f} ms ({times[name, T]['ratio']:.1f})" for T in lengths)]
+            for name in names
+        ],
+    )
+    lines += ["", "In brackets: how many times the time of the first row."]
+    lines += language.markdown(found["language"])
+    lines += skeletons.markdown(found["skeletons"])
+    lines += memory.markdown(found["memory"], found["memory_checks"])
+    return "\n".join(lines) + "\n"
+
+
+def row(name: str, x: dict[str, Any]) -> list[str]:
+    sizes = [str(x[key]) for key in ("T", "B", "N")]
+    measured = [f"{x['ms']:.2f}", f"{x['yardstick_ms']:.2f}", f"{x['ratio']:.2f}", f"{x['bar']:.1f}"]
+    return [name, *sizes, *measured, "yes" if x["ratio"] <= x["bar"] else "no"]
