@@ -11,51 +11,33 @@ import copy
 import math
 from typing import Any
 
-import torch
-from pytorch_lightning import LightningModule
-from torch import Tensor, nn
+from torch import Tensor
 
-from indrnn.data import noise_seed
-from indrnn.errors import UserError, positive
-from indrnn.layers import IndRNNUnit
+from indrnn.errors import positive
 from indrnn.layers.norm_dropout import recompute_batch_norm
 from indrnn.networks import Network
 from indrnn.tasks.off_states import Watched
 from indrnn.tasks.schedules import Constant
+from indrnn.tasks.updating import Updating
 
 CALIBRATION_EXAMPLES = 2000
-CLIP = {"value": nn.utils.clip_grad_value_, "norm": nn.utils.clip_grad_norm_}
 
 
-class Diverged(Exception):
-    """The training loss is no longer a number."""
-
-
-class Task(LightningModule):
-    """Training of a network: Adam, schedule, bound on u, choice of the best weights by validation.
+class Task(Updating):
+    """Training of a network: updates, validations that choose the best weights, checkpoints.
 
     A subclass sets ``metric`` (also the name in records, curves and W&B) and gives ``measure``.
 
     Args:
-        network: maps (T, B, M) to (T, B, K).
-        schedule: of ``indrnn.tasks.schedules``; holds the learning rate.
-        seed: of the run; noise of update i is a function of (seed, i).
         max_updates: budget, in optimizer steps.
         val_every: updates between validations; the last one follows the last update.
-        weight_decay: Adam's coupled L2 on matrices; not on u, biases, batch norm (P19 Section 5.1).
-        decay_u: put it on u, too.
         watch_states: at every validation, measure the states of IndRNN layers (``off_states``) for the curve.
-
-    Set from outside: ``clip``, the largest gradient, none if 0 or None, by ``clip_by``: of each value, or the norm of
-    all; ``bf16``, whether losses are computed under autocast to bfloat16.
+        others: as for Updating.
     """
 
     metric: str
     lower_is_better = True
     carries_state = False  # from batch to batch
-    clip: float | None = None
-    clip_by = "norm"
-    bf16 = False
 
     def __init__(
         self,
@@ -68,28 +50,15 @@ class Task(LightningModule):
         decay_u: bool | None = None,
         watch_states: bool | None = None,
     ):
-        super().__init__()
-        self.automatic_optimization = False  # Lightning's word for: training_step makes the whole update
+        super().__init__(network, schedule, seed, weight_decay, decay_u)
         positive(max_updates=max_updates, val_every=val_every)
-        if weight_decay < 0:
-            raise UserError(f"weight_decay must not be negative, but is {weight_decay}.")
-        self.network, self.schedule, self.seed = network, schedule, seed
-        self.max_updates, self.val_every, self.weight_decay = max_updates, val_every, weight_decay
-        self.decay_u, self.watched = bool(decay_u), Watched(network) if watch_states else None
-        self.update = 0
+        self.max_updates, self.val_every = max_updates, val_every
+        self.watched = Watched(network) if watch_states else None
         self.stopped = False  # by the schedule, before max_updates
         self.best: dict[str, Any] | None = None
         self.curve: list[dict[str, float]] = []
-        self._adam: torch.optim.Adam | None = None
-        self._adam_state: dict[str, Any] | None = None  # of a checkpoint, until the optimizer exists
-        # sums of loss and metric since the last validation, and how many
-        self.register_buffer("train_sum", torch.zeros(3, dtype=torch.float64))
 
-    def measure(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        """The loss to be minimised and the metric, both means over the batch."""
-        raise NotImplementedError
-
-    # One update
+    # How far it is
 
     def next_updates(self) -> range:
         """The updates until the next validation."""
@@ -109,64 +78,6 @@ class Task(LightningModule):
     def finished(self) -> bool:
         """The last update was made and validated."""
         return self.stopped or (self.update == self.max_updates and self.validated)
-
-    @property
-    def adam(self) -> torch.optim.Adam:
-        if self._adam is None:
-            units = [module for module in self.network.modules() if isinstance(module, IndRNNUnit)]
-            also = {id(unit.u) for unit in units if self.decay_u}
-            matrices = [p for p in self.network.parameters() if p.ndim > 1 or id(p) in also]
-            vectors = [p for p in self.network.parameters() if p.ndim <= 1 and id(p) not in also]
-            groups = [{"params": matrices, "weight_decay": self.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-            self._adam = torch.optim.Adam(groups, lr=self.schedule.rate(0), fused=True)
-            if self._adam_state is not None:
-                self._adam.load_state_dict(self._adam_state)
-                self._adam_state = None
-        return self._adam
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return self.adam
-
-    def make_update(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        """Make the next update: loss, gradients, clipping, Adam, the bound on u.
-
-        Returns loss and metric of the batch before it; gradients stay, clipped, until the next.
-        """
-        torch.manual_seed(noise_seed(self.seed, self.update, self.global_rank))
-        for group in self.adam.param_groups:
-            group["lr"] = self.schedule.rate(self.update)
-        self.adam.zero_grad()
-        loss, metric = self.measured(batch)
-        if self._trainer is None:
-            loss.backward()
-        else:
-            self.manual_backward(loss)  # several devices make their gradients common in there
-        self.apply_gradients()
-        self.update += 1
-        return loss.detach(), metric
-
-    def measured(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        """``measure`` in the precision of the run."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            return self.measure(batch)
-
-    def apply_gradients(self) -> None:
-        """Clip the gradients, step, bring every u back into its bound."""
-        if self.clip:
-            CLIP[self.clip_by]([p for group in self.adam.param_groups for p in group["params"]], self.clip)
-        self.adam.step()
-        self.network.constrain_()
-
-    def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
-        self.train_sum += self.sums(*self.make_update(batch))
-        if self.update % 50 == 0 or self.validation_due:  # each look waits for the device
-            if not math.isfinite(self.train_sum[0]):
-                raise Diverged
-
-    def sums(self, loss: Tensor, metric: Tensor) -> Tensor:
-        """What an update adds to ``train_sum``, over all devices."""
-        measured = torch.stack([loss.double(), metric.double(), torch.ones_like(self.train_sum[0])])
-        return self.trainer.strategy.reduce(measured, reduce_op="mean")
 
     def training_means(self) -> dict[str, float]:
         """Loss and metric since the last validation."""
