@@ -73,6 +73,14 @@ def test_welch_interval_is_welchs(a, b):
     assert verdict.welch(a, b) == pytest.approx((difference - half, difference + half), rel=1e-12)
 
 
+@pytest.mark.parametrize("other", [[2.0, 2.5, 3.0], [1.0, 1.0], [1.0, 1.0 - 2**-52]])
+def test_numbers_that_are_equal_but_for_rounding_do_not_vary(other):
+    """Of those scipy warns, and warnings are errors here."""
+    almost = [1.0, 1.0 + 2**-52, 1.0]
+    assert verdict.welch(almost, other) == pytest.approx(verdict.welch([1.0] * 3, other), abs=1e-12)
+    assert verdict.welch(other, almost) == pytest.approx(verdict.welch(other, [1.0] * 3), abs=1e-12)
+
+
 def test_welch_without_spread():
     assert verdict.welch([0.5, 0.5], [0.25, 0.25]) == (0.25, 0.25)
     low, high = verdict.welch([1.0, 1.0, 1.0], [2.0, 2.1, 1.9])

@@ -11,6 +11,7 @@ from indrnn.record import FINAL
 
 Record = dict[str, Any]
 SLACK = 1e-9  # 1.3 - 1.0 is not 0.3 in binary
+ROUNDING = 1e-14  # of the largest number: less than this is no variation
 LONG = 1e4  # from here on a number shows its power of ten: .2f would print every digit of an error that exploded
 
 
@@ -171,17 +172,20 @@ def welch(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
     """95% interval of mean(a) - mean(b) without the assumption of equal variances (Welch 1947).
 
     Where neither side varies it is the difference itself, twice. Where one does not, Welch's interval is Student's of
-    the other one, moved, and asked for as that: scipy's Welch test warns of equal numbers.
+    the other one, moved, and asked for as that: scipy's tests warn of numbers that are equal, or are so but for
+    rounding.
     """
     from scipy import stats  # takes half a second to import, and not every table has a claim
 
     a, b = np.array(a), np.array(b)
-    if np.ptp(a) == np.ptp(b) == 0:
-        return (float(a[0] - b[0]),) * 2
-    if np.ptp(a) == 0:
-        test = stats.ttest_1samp(a[0] - b, 0)
-    elif np.ptp(b) == 0:
-        test = stats.ttest_1samp(a - b[0], 0)
+    rounding = ROUNDING * max(abs(a).max(), abs(b).max())
+    constant = np.ptp(a) <= rounding, np.ptp(b) <= rounding
+    if all(constant):
+        return (float(np.mean(a) - np.mean(b)),) * 2
+    if constant[0]:
+        test = stats.ttest_1samp(np.mean(a) - b, 0)
+    elif constant[1]:
+        test = stats.ttest_1samp(a - np.mean(b), 0)
     else:
         test = stats.ttest_ind(a, b, equal_var=False)
     low, high = test.confidence_interval(0.95)
