@@ -1,5 +1,6 @@
 """What all data modules share. Shapes: T time, B batch, M input, K outputs; batch first here."""
 
+import functools
 from collections.abc import Iterator
 
 import numpy as np
@@ -95,9 +96,16 @@ def shuffled(n: int, update: int, batch_size: int, seed: int) -> np.ndarray:
     start = update * batch_size
     parts = []
     for epoch in range(start // n, (start + batch_size - 1) // n + 1):
-        order = np.random.default_rng([TRAIN, seed, epoch]).permutation(n)
-        parts.append(order[max(start - epoch * n, 0) : start + batch_size - epoch * n])
+        parts.append(epoch_order(n, seed, epoch)[max(start - epoch * n, 0) : start + batch_size - epoch * n])
     return np.concatenate(parts)
+
+
+@functools.lru_cache(maxsize=2)  # two, because a batch may end one epoch and start the next; also safe among threads
+def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
+    """The order of n examples in an epoch; not to be written to, as all batches of the epoch are cut from it."""
+    order = np.random.default_rng([TRAIN, seed, epoch]).permutation(n)
+    order.flags.writeable = False
+    return order
 
 
 def noise_seed(seed: int, update: int, rank: int = 0) -> int:
