@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from indrnn.adding_numbers import chance, fixed, numbers
-from indrnn.data import TEST, TRAIN, VAL, mnist, noise_seed, shuffled
+from indrnn.data import TEST, TRAIN, VAL, mnist, module, noise_seed, shuffled
 from indrnn.data.adding import Adding
 from indrnn.data.mnist import PixelMNIST
 from indrnn.errors import NoData, UserError
@@ -93,6 +93,35 @@ def test_shuffled_stream_sees_every_example_equally_often():
     assert sorted(seen[:n]) == sorted(seen[n:]) == list(range(n))
     assert list(seen[:n]) != list(seen[n:])
     assert sorted(shuffled(3, 0, 7, seed=0)[:6]) == [0, 0, 1, 1, 2, 2]  # a batch longer than an epoch
+
+
+def drawn_anew(n: int, update: int, batch_size: int, seed: int) -> list[int]:
+    """What ``shuffled`` is to return: a slice of all epochs in a row."""
+    last = ((update + 1) * batch_size - 1) // n
+    orders = [np.random.default_rng([TRAIN, seed, epoch]).permutation(n) for epoch in range(last + 1)]
+    return np.concatenate(orders)[update * batch_size : (update + 1) * batch_size].tolist()
+
+
+@pytest.mark.parametrize("n, size", [(10, 4), (10, 5), (97, 32), (31, 7), (3, 7), (5, 5), (1, 1), (64, 1)])
+def test_shuffled_is_a_slice_of_all_epochs_in_a_row_in_whatever_order_it_is_asked(n, size):
+    forwards = list(range(4 * n // size + 2))
+    jumps = [update for pair in zip(forwards, reversed(forwards), strict=True) for update in pair]
+    for updates in (forwards, forwards[::-1], jumps):
+        for update in updates:
+            for seed in (0, 7):
+                assert shuffled(n, update, size, seed).tolist() == drawn_anew(n, update, size, seed)
+
+
+def test_the_order_of_an_epoch_is_drawn_once(monkeypatch):
+    draws, rng = [], np.random.default_rng
+    monkeypatch.setattr(np.random, "default_rng", lambda entropy: draws.append(tuple(entropy)) or rng(entropy))
+    module.epoch_order.cache_clear()
+    for update in range(8):  # 3.2 epochs, three batches of which hold the end of one and the start of the next
+        shuffled(10, update, 4, seed=3)
+    assert draws == [(TRAIN, 3, epoch) for epoch in range(4)]
+    assert module.epoch_order.cache_info().currsize == 2
+    shuffled(10, 7, 4, seed=3)[:] = -1  # a batch is its caller's own
+    assert shuffled(10, 7, 4, seed=3).tolist() == drawn_anew(10, 7, 4, seed=3)
 
 
 def test_noise_seeds_differ():

@@ -107,7 +107,7 @@ def test_lengths_and_resets_are_drawn_as_the_authors_draw_them():
 
 
 def test_offsets_are_drawn_anew_for_every_epoch_and_seed():
-    starts = {seed: [text(900, 10, 4, seed, offset=50).epoch(i).inputs[0] for i in range(8)] for seed in (0, 1)}
+    starts = {seed: [text(900, 10, 4, seed, offset=50).epoch(i).starts[0] for i in range(8)] for seed in (0, 1)}
     assert starts[0] != starts[1] and len(set(starts[0])) > 6 and max(starts[0]) > 250
 
 

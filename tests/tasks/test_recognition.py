@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from test_text import CALM
 from torch import nn
 
-from indrnn.data.ntu.geometry import DISTANCES, LIMBS, LINES, joint_line_distances, rotated
+from indrnn.data.ntu.geometry import DISTANCES, LIMBS, LINES, joint_line_distances, rotated, turns
 from indrnn.errors import UserError
 from indrnn.networks import PlainIndRNN
 from indrnn.networks.dense import DenseIndRNN
@@ -92,13 +92,26 @@ def test_a_body_that_is_not_there_and_joints_in_one_place_have_distance_0():
 def test_rotation_is_about_the_vertical(seed, angle):
     x = bodies(seed, 2, 3).astype(np.float32)
     x[0, 0] = 0
-    found = rotated(x, np.array([angle, 0.0]))
+    found = turned_by(x, [angle, 0.0])
     assert found.dtype == np.float32 and np.array_equal(found[1], x[1]) and not found[0, 0].any()
     assert np.array_equal(found[..., 1], x[..., 1])
     np.testing.assert_allclose(np.linalg.norm(found, axis=-1), np.linalg.norm(x, axis=-1), rtol=1e-5)
     turned = (x[0, :, :, 2] + 1j * x[0, :, :, 0]) * np.exp(1j * angle)
     np.testing.assert_allclose(found[0, :, :, 2] + 1j * found[0, :, :, 0], turned, atol=1e-5)
-    np.testing.assert_allclose(rotated(found, np.array([-angle, 0.0])), x, atol=1e-5)
+    np.testing.assert_allclose(turned_by(found, [-angle, 0.0]), x, atol=1e-5)
+
+
+def turned_by(x: np.ndarray, angles: list[float]) -> np.ndarray:
+    return rotated(torch.from_numpy(x), turns(np.array(angles))).numpy()
+
+
+def test_rotation_is_a_product_with_a_matrix_bit_for_bit():
+    """Published runs were trained on this one."""
+    x, angles = bodies(0, 40, 5).astype(np.float32), np.random.default_rng(0).uniform(-0.6, 0.6, 40)
+    cos, sin, zero, one = np.cos(angles), np.sin(angles), np.zeros(40), np.ones(40)
+    matrix = np.stack([cos, zero, sin, zero, one, zero, -sin, zero, cos], axis=-1).reshape(-1, 3, 3)
+    expected = np.einsum("n...j,nij->n...i", x, matrix).astype(np.float32)
+    assert np.array_equal(turned_by(x, angles), expected)
 
 
 # The task

@@ -62,7 +62,7 @@ class PixelMNIST(Data):
         self.permutation = np.arange(seq_len)
         if permutation_seed is not None:
             self.permutation = np.random.RandomState(permutation_seed).permutation(seq_len)
-        self._splits: dict[int, tuple[np.ndarray, np.ndarray]] | None = None
+        self._splits: dict[int, tuple[Tensor, Tensor]] | None = None
 
     def setup(self, stage: str | None = None) -> None:
         """Read and split the images.
@@ -88,16 +88,26 @@ class PixelMNIST(Data):
             order = np.random.RandomState(self.split_seed).permutation(len(test[0]))
             pick = np.sort(order[: self.counts[TEST]])
             splits[TEST] = (test[0][pick], test[1][pick])
-        self._splits = {split: (self._sequences(x), y) for split, (x, y) in splits.items()}
+        self._splits = {split: (as_float(self._sequences(x)), from_numpy(y)) for split, (x, y) in splits.items()}
 
-    def train_batch(self, update: int) -> tuple[Tensor, Tensor]:
-        pick = shuffled(self.counts[TRAIN], update, self.batch_size, self.seed)
+    def draw(self, update: int) -> tuple[Tensor]:
+        """The numbers (B,) of the images."""
+        return (from_numpy(shuffled(self.counts[TRAIN], update, self.batch_size, self.seed)),)
+
+    def look_up(self, pick: Tensor) -> tuple[Tensor, Tensor]:
         x, y = self._splits[TRAIN]
-        return as_float(x[pick]), from_numpy(y[pick])
+        return x.index_select(0, pick), y.index_select(0, pick)
 
     def examples(self, split: int, count: int | None = None) -> tuple[Tensor, Tensor]:
         x, y = self._splits[split]
-        return as_float(x[:count]), from_numpy(y[:count])
+        return x[:count], y[:count]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(t.nbytes for pair in self._splits.values() for t in pair)
+
+    def move(self) -> None:
+        self._splits = {split: (x.to(self.device), y.to(self.device)) for split, (x, y) in self._splits.items()}
 
     def describe(self) -> dict:
         name, stand_in = "MNIST", False

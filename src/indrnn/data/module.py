@@ -1,6 +1,9 @@
 """What all data modules share. Shapes: T time, B batch, M input, K outputs; batch first here."""
 
+import functools
+import logging
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,7 +12,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from indrnn.data import TEST, TRAIN, VAL
+from indrnn.data.ahead import Ahead
 from indrnn.errors import UserError, positive
+
+SHARE = 0.1  # of a device's free memory, that examples may take: ten runs may share a card, and networks need the most
+
+log = logging.getLogger(__name__)
 
 
 class Data(LightningDataModule, Dataset):
@@ -18,7 +26,8 @@ class Data(LightningDataModule, Dataset):
     Because batch i depends on nothing but the seed and i, a run that was killed goes on with the very batch that
     was next, and no shuffling state has to be kept.
 
-    A subclass gives ``train_batch`` and ``examples``; a batch is (x, y) with x (B, T, M).
+    A subclass gives ``examples``, and ``train_batch`` in two parts: ``draw`` says in a few numbers what is in a batch,
+    ``look_up`` makes the batch of them, where the examples are. A batch is (x, y) with x (B, T, M).
 
     Args:
         seq_len: T, time steps of one sequence.
@@ -29,6 +38,8 @@ class Data(LightningDataModule, Dataset):
 
     sizes: tuple[int, int] | None = None
     vary_length = False  # whether T is drawn anew for every training batch
+    slow_to_draw = False  # enough for a thread of its own; ``draw`` may then be called by two threads at once
+    nbytes = 0  # of the examples, if they were to lie on a device
 
     def __init__(self, seq_len: int, batch_size: int, seed: int, input_size: int, output_size: int):
         super().__init__()
@@ -40,6 +51,8 @@ class Data(LightningDataModule, Dataset):
         self.seq_len, self.batch_size, self.seed = seq_len, batch_size, seed
         self.input_size, self.output_size = input_size, output_size
         self.share = slice(None)  # of a training batch: what this process trains on, where there are several
+        self.device = self.asked = torch.device("cpu")  # where batches are made, and where they were asked for
+        self.ahead: Ahead | None = None
 
     def setup(self, stage: str | None = None) -> None:
         """Read what lies on disk; networks and plans need none of it."""
@@ -50,8 +63,42 @@ class Data(LightningDataModule, Dataset):
         return None if self.vary_length else self.seq_len
 
     def train_batch(self, update: int) -> tuple[Tensor, ...]:
-        """Batch number ``update`` (from 0) of this run."""
+        """Batch number ``update`` (from 0) of this run, on ``device``."""
+        drawn = self.draw(update) if self.ahead is None else self.ahead(update)
+        return self.look_up(*self.here(drawn))
+
+    def draw(self, update: int) -> tuple[Any, ...]:
+        """What is in batch ``update``: row numbers and all that is random, as tensors of the CPU and numbers."""
         raise NotImplementedError
+
+    def look_up(self, *drawn: Any) -> tuple[Tensor, ...]:
+        """The batch, of what was drawn; all tensors on ``device``, and nothing waits for it, as in a graph."""
+        raise NotImplementedError
+
+    def here(self, drawn: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The same, with its tensors on ``device``."""
+        return tuple(d.to(self.device, non_blocking=True) if isinstance(d, Tensor) else d for d in drawn)
+
+    def lie_on(self, device: torch.device) -> None:
+        """Make the same batches on ``device`` from now on, if the examples fit there: they move once, then only what is
+        drawn does.
+
+        They fit if they take at most ``SHARE`` of the memory that is free when this is first called; otherwise batches
+        are made on the CPU as before, and are sent.
+        """
+        if device == self.asked:
+            return
+        self.asked = device
+        free = free_bytes(device)
+        if self.nbytes > SHARE * free:
+            sizes = f"{self.nbytes / 1e9:.2f} GB, where {free / 1e9:.2f} GB are free"
+            log.warning("The examples stay in the CPU's memory (%s): each batch is sent.", sizes)
+            return
+        self.device = device
+        self.move()
+
+    def move(self) -> None:
+        """Take the examples to ``device``."""
 
     def examples(self, split: int, count: int | None = None) -> tuple[Tensor, ...]:
         """The first ``count`` examples of a split, or all, in a fixed order, batch first."""
@@ -67,7 +114,26 @@ class Data(LightningDataModule, Dataset):
     def train_dataloader(self) -> DataLoader:
         size = self.batch_size // self.trainer.world_size
         self.share = slice(size * self.trainer.global_rank, size * (self.trainer.global_rank + 1))
+        self.lie_on(self.trainer.strategy.root_device)
+        self.draw_ahead()
         return DataLoader(self, batch_size=None, sampler=self.trainer.lightning_module.next_updates())
+
+    def draw_ahead(self) -> None:
+        """Let another thread draw from now on, until ``teardown``, where that is worth it.
+
+        On a CPU it never is: there it takes the time of the updates themselves.
+        """
+        if self.ahead is None and self.slow_to_draw and self.device.type != "cpu":
+            self.ahead = Ahead(self.draw)
+
+    def teardown(self, stage: str | None = None) -> None:
+        """End the thread that draws, if there is one; Lightning calls this, or ``on_exception``."""
+        if self.ahead is not None:
+            self.ahead.close()
+            self.ahead = None
+
+    def on_exception(self, exception: BaseException) -> None:
+        self.teardown()
 
     def val_dataloader(self) -> DataLoader:
         return self._fixed(VAL)
@@ -86,6 +152,11 @@ class Data(LightningDataModule, Dataset):
         return list(zip(*(t.split(self.batch_size) for t in self.examples(split, count)), strict=True))
 
 
+def free_bytes(device: torch.device) -> int:
+    """Memory of a GPU that no process holds."""
+    return torch.cuda.mem_get_info(device)[0]
+
+
 def shuffled(n: int, update: int, batch_size: int, seed: int) -> np.ndarray:
     """Indices of batch ``update`` when n examples are drawn in a new order each epoch, without remainder.
 
@@ -95,9 +166,16 @@ def shuffled(n: int, update: int, batch_size: int, seed: int) -> np.ndarray:
     start = update * batch_size
     parts = []
     for epoch in range(start // n, (start + batch_size - 1) // n + 1):
-        order = np.random.default_rng([TRAIN, seed, epoch]).permutation(n)
-        parts.append(order[max(start - epoch * n, 0) : start + batch_size - epoch * n])
+        parts.append(epoch_order(n, seed, epoch)[max(start - epoch * n, 0) : start + batch_size - epoch * n])
     return np.concatenate(parts)
+
+
+@functools.lru_cache(maxsize=2)  # two, because a batch may end one epoch and start the next; also safe among threads
+def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
+    """The order of n examples in an epoch; not to be written to, as all batches of the epoch are cut from it."""
+    order = np.random.default_rng([TRAIN, seed, epoch]).permutation(n)
+    order.flags.writeable = False
+    return order
 
 
 def noise_seed(seed: int, update: int, rank: int = 0) -> int:

@@ -13,6 +13,7 @@ import bisect
 from collections.abc import Iterator
 
 import numpy as np
+import torch
 from torch import Tensor, from_numpy
 from torch.utils.data import DataLoader
 
@@ -20,6 +21,7 @@ from indrnn.data import TEST, TRAIN, VAL, Data, corpus
 from indrnn.errors import UserError, positive
 
 Batch = tuple[Tensor, Tensor, Tensor | None, bool]
+Drawn = tuple[Tensor, int, Tensor | None, bool]  # where each column begins, (B,); T; lengths; fresh
 PADDING = -1  # target of a step that is not there
 CALIBRATION_STEPS = 4000  # of a column, for batch-norm statistics
 
@@ -72,6 +74,7 @@ class Text(Data):
         self.corpus: corpus.Corpus | None = None
         self._firsts = [0]  # the number of the first update of every epoch so far
         self._epoch: tuple[int, Epoch] | None = None  # the one last asked for
+        self._streams: dict[int, Tensor] = {}
 
     def setup(self, stage: str | None = None) -> None:
         """Read the text.
@@ -97,23 +100,41 @@ class Text(Data):
                 )
         self.corpus = text
 
-    def train_batch(self, update: int) -> Batch:
+    def draw(self, update: int) -> Drawn:
         while self._firsts[-1] <= update:
             self._firsts.append(self._firsts[-1] + len(self.epoch(len(self._firsts) - 1)))
         number = bisect.bisect_right(self._firsts, update) - 1
-        return self.epoch(number).batch(update - self._firsts[number])
+        return self.epoch(number).draw(update - self._firsts[number])
+
+    def look_up(self, first: Tensor, steps: int, lengths: Tensor | None, fresh: bool) -> Batch:
+        return piece(self.stream(TRAIN), first, steps, lengths, fresh)
+
+    def stream(self, split: int) -> Tensor:
+        """All of a split, after an end of line: (n + 1,)."""
+        if split not in self._streams:
+            self._streams[split] = from_numpy(np.concatenate([[0], self.corpus.splits[split]])).to(self.device)
+        return self._streams[split]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(tokens.nbytes for tokens in self.corpus.splits)
+
+    def move(self) -> None:
+        self._streams.clear()
+        for split in (TRAIN, VAL, TEST):
+            self.stream(split)
 
     def epoch(self, number: int) -> "Epoch":
         """Epoch ``number`` (from 0): its offset, the lengths of its batches, its resets; a function of the seed."""
         if self._epoch is None or self._epoch[0] != number:
             rng = np.random.default_rng([TRAIN, self.seed, number])
-            tokens = self.corpus.splits[TRAIN]
+            n = len(self.corpus.splits[TRAIN])
             start = int(rng.integers(self.offset * self.seq_len)) if self.offset else 0
-            steps = -(-(len(tokens) - start) // self.batch_size)
+            steps = -(-(n - start) // self.batch_size)
             ends = self._ends(steps, rng)
             fresh = rng.integers(self.reset, size=len(ends)) == 0 if self.reset else np.zeros(len(ends), bool)
             fresh[0] = True
-            self._epoch = number, Epoch(tokens, start, self.batch_size, ends, fresh)
+            self._epoch = number, Epoch(n, start, self.batch_size, ends, fresh)
         return self._epoch[1]
 
     def _ends(self, steps: int, rng: np.random.Generator) -> np.ndarray:
@@ -139,11 +160,11 @@ class Text(Data):
         return self._all(TRAIN, self.batch_size, self.seq_len)
 
     def _all(self, split: int, columns: int, size: int) -> list[Batch]:
-        tokens = self.corpus.splits[split]
-        steps = -(-len(tokens) // columns)
+        n = len(self.corpus.splits[split])
+        steps = -(-n // columns)
         ends = closed(np.arange(size, steps, size), steps)
-        epoch = Epoch(tokens, 0, columns, ends, np.arange(len(ends)) == 0)
-        return [epoch.batch(i) for i in range(len(ends))]
+        epoch = Epoch(n, 0, columns, ends, np.arange(len(ends)) == 0)
+        return [piece(self.stream(split), *self.here(epoch.draw(i))) for i in range(len(ends))]
 
     def calibration_batches(self, count: int) -> Iterator[tuple[Tensor, ...]]:
         """Training text read as the validation is: B columns of as many steps, at most CALIBRATION_STEPS, T at a time.
@@ -152,12 +173,13 @@ class Text(Data):
         is for data that have examples. Here the length matters: with abs(u) near 1, states go on growing for thousands
         of steps after zeros, and statistics of the first few hundred misjudge them by far.
         """
-        tokens = self.corpus.splits[TRAIN]
+        n = len(self.corpus.splits[TRAIN])
         steps = -(-len(self.corpus.splits[VAL]) // self.eval_columns[VAL])
-        steps = min(steps, CALIBRATION_STEPS, len(tokens) // self.batch_size)
-        starts = np.linspace(0, len(tokens) - 1 - steps, self.batch_size).astype(int)
-        for ends in np.split(np.arange(steps), range(self.seq_len, steps, self.seq_len)):
-            yield (from_numpy(tokens[starts[:, None] + ends]),)
+        steps = min(steps, CALIBRATION_STEPS, n // self.batch_size)
+        (firsts,) = self.here((from_numpy(np.linspace(0, n - 1 - steps, self.batch_size).astype(int)),))
+        for begin in range(0, steps, self.seq_len):
+            _, tokens, *_ = piece(self.stream(TRAIN), firsts + begin, min(self.seq_len, steps - begin), None, False)
+            yield (tokens,)
 
     def __getitem__(self, update: int) -> Batch:
         return self.train_batch(update)
@@ -186,31 +208,38 @@ class Epoch:
     """Some of a text as columns and batches.
 
     Args:
-        tokens: (n,); what comes before ``start`` is left out, but the token just before it is the first input.
+        n: tokens of the text.
+        start: how many of them are left out; but the last of these is the first input.
         columns: B.
         ends: the step of a column at which each batch ends.
         fresh: whether each batch starts from a state of zeros.
     """
 
-    def __init__(self, tokens: np.ndarray, start: int, columns: int, ends: np.ndarray, fresh: np.ndarray):
-        self.inputs = np.concatenate([tokens[start - 1 : start] if start else [0], tokens[start:]])
-        short, self.longer = divmod(len(tokens) - start, columns)
-        self.starts = short * np.arange(columns) + np.minimum(np.arange(columns), self.longer)
+    def __init__(self, n: int, start: int, columns: int, ends: np.ndarray, fresh: np.ndarray):
+        short, self.longer = divmod(n - start, columns)
+        self.starts = start + short * np.arange(columns) + np.minimum(np.arange(columns), self.longer)
         self.short, self.ends, self.fresh = short, ends, fresh
 
     def __len__(self) -> int:
         return len(self.ends)
 
-    def batch(self, number: int) -> Batch:
+    def draw(self, number: int) -> Drawn:
+        """What is in a batch."""
         begin, end = self.ends[number - 1] if number else 0, self.ends[number]
-        at = self.starts[:, None] + np.arange(begin, end)
-        ragged = end > self.short
-        if ragged:  # the last step, which only the longer columns have
-            at[self.longer :, -1] -= 1
-        x, y = self.inputs[at], self.inputs[at + 1]
-        if not ragged:
-            return from_numpy(x), from_numpy(y), None, bool(self.fresh[number])
-        y[self.longer :, -1] = PADDING
-        lengths = np.full(len(at), end - begin)
-        lengths[self.longer :] -= 1
-        return from_numpy(x), from_numpy(y), from_numpy(lengths), bool(self.fresh[number])
+        lengths = None
+        if end > self.short:  # the last step, which only the longer columns have
+            lengths = np.full(len(self.starts), end - begin)
+            lengths[self.longer :] -= 1
+            lengths = from_numpy(lengths)
+        return from_numpy(self.starts + begin), int(end - begin), lengths, bool(self.fresh[number])
+
+
+def piece(stream: Tensor, first: Tensor, steps: int, lengths: Tensor | None, fresh: bool) -> Batch:
+    """The batch of which this was drawn, from the text after an end of line, (n + 1,)."""
+    step = torch.arange(steps, device=stream.device)
+    at = first[:, None] + step
+    if lengths is None:
+        return stream[at], stream[at + 1], None, fresh
+    gone = step >= lengths[:, None]
+    at = at - gone.long()  # its input is the one before: it has to be a token
+    return stream[at], stream[at + 1].masked_fill(gone, PADDING), lengths, fresh

@@ -43,8 +43,16 @@ def with_distances(x: Tensor) -> Tensor:
     return torch.cat([joint_line_distances(bodies).flatten(-2), x], dim=-1)
 
 
-def rotated(x: np.ndarray, angles: np.ndarray) -> np.ndarray:
-    """x (n, ..., 3) turned about the camera's vertical axis by ``angles`` (n,), radians; zeros stay zeros."""
-    cos, sin, zero, one = np.cos(angles), np.sin(angles), np.zeros_like(angles), np.ones_like(angles)
-    matrix = np.stack([cos, zero, sin, zero, one, zero, -sin, zero, cos], axis=-1).reshape(-1, 3, 3)
-    return np.einsum("n...j,nij->n...i", x, matrix).astype(x.dtype)
+def turns(angles: np.ndarray) -> Tensor:
+    """Cosines and sines (n, 2) of ``angles`` (n,), radians, in float64; numpy's, wherever they are used."""
+    return torch.from_numpy(np.stack([np.cos(angles), np.sin(angles)], axis=1))
+
+
+def rotated(x: Tensor, turn: Tensor) -> Tensor:
+    """x (n, ..., 3) turned about the camera's vertical axis by ``turns``; zeros stay zeros.
+
+    In float64, product by product and sum by sum: every device rounds that alike, and so the same numbers come out.
+    """
+    cos, sin = (t.view(-1, *[1] * (x.dim() - 2)) for t in turn.unbind(1))
+    side, up, depth = x.unbind(-1)
+    return torch.stack([cos * side + sin * depth, up, cos * depth - sin * side], dim=-1).to(x.dtype)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
+import torch
 from torch import Tensor, from_numpy
 from torch.utils.data import DataLoader, Dataset
 
@@ -14,7 +15,7 @@ from indrnn.data import TEST, TRAIN, VAL, Data, as_float, shuffled
 from indrnn.data.download import data_folder
 from indrnn.data.ntu.bodies import SLOTS
 from indrnn.data.ntu.crops import fixed_draws, frame_numbers
-from indrnn.data.ntu.geometry import DISTANCES, rotated
+from indrnn.data.ntu.geometry import DISTANCES, rotated, turns
 from indrnn.data.ntu.names import COUNTS, PROTOCOLS
 from indrnn.data.ntu.skeleton import JOINTS
 from indrnn.data.ntu.stand_in_store import stand_in_store
@@ -24,6 +25,7 @@ from indrnn.errors import UserError, positive
 COORDINATES = SLOTS * JOINTS * 3
 SHORTEST, LONGEST, DEVIATION = 5, 40, 5  # steps, of the random lengths in the authors' code
 NOISE, STATISTICS = 3, 4  # streams of random numbers beside those of TRAIN, VAL, TEST
+PIECE = 100_000  # frames that move to a device at once: 60 MB
 
 
 class Skeletons(Data):
@@ -80,6 +82,7 @@ class Skeletons(Data):
         self.source, self.protocol, self.val_share, self.split_seed = source, protocol, val_share, split_seed
         self.crops, self.vary_length, self.rotation = list(crops), vary_length, rotation
         self.store: Store | None = None
+        self._frames: Tensor | None = None  # (F + 1, M) on the device, if they lie there; the last one is the empty one
 
     def setup(self, stage: str | None = None) -> None:
         """Open the store and split its recordings.
@@ -91,7 +94,7 @@ class Skeletons(Data):
         if self.store is not None:
             return
         store = stand_in_store() if self.source == "stand_in" else Store(data_folder() / "ntu", HOW, AGAIN)
-        self.labels = np.array([name.action - 1 for name in store.names], np.int64)
+        self.labels = torch.tensor([name.action - 1 for name in store.names], dtype=torch.int64)
         if len(self.labels) and self.labels.max() >= self.output_size:
             raise UserError(f"data.output_size must be at least {self.labels.max() + 1}, not {self.output_size}.")
         trains = np.array([name.trains(self.protocol) for name in store.names], bool)
@@ -102,15 +105,36 @@ class Skeletons(Data):
             raise UserError(f"{store.folder} has too few recordings: {self._counts()} for training, validation, test.")
         self.store = store
 
-    def train_batch(self, update: int) -> tuple[Tensor, Tensor]:
+    def draw(self, update: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Rows (B, T) among all frames, see ``_rows``; recordings (B,); their ``turns``, if any."""
         train = self.splits[TRAIN]
         pick = train[shuffled(len(train), update, self.batch_size, self.seed)]
         noise = np.random.default_rng([NOISE, self.seed, update])
         T = self._length(noise) if self.vary_length else self.seq_len
-        x = self._frames(pick, T, noise.random((len(pick), T + 2)))
-        if self.rotation:
-            x = rotated(x, np.deg2rad(noise.uniform(-self.rotation, self.rotation, len(pick))))
-        return self._inputs(x), from_numpy(self.labels[pick])
+        rows = self._rows(pick, T, noise.random((len(pick), T + 2)))
+        if not self.rotation:
+            return rows, from_numpy(pick), None
+        return rows, from_numpy(pick), turns(np.deg2rad(noise.uniform(-self.rotation, self.rotation, len(pick))))
+
+    def look_up(self, rows: Tensor, pick: Tensor, turn: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        x = self._inputs(rows)
+        if turn is not None:
+            x = rotated(x.unflatten(-1, (-1, 3)), turn).flatten(-2)
+        return x, self.labels.index_select(0, pick)
+
+    @property
+    def nbytes(self) -> int:
+        return self.store.frames.nbytes
+
+    def move(self) -> None:
+        """Take all frames to the device, each recording compared with its checksum."""
+        self.store.check(np.arange(len(self.store.names)))
+        F = len(self.store.frames)
+        frames = torch.zeros(F + 1, COORDINATES, device=self.device)
+        for start in range(0, F, PIECE):
+            piece = np.array(self.store.frames[start : start + PIECE]).reshape(-1, COORDINATES)
+            frames[start : start + len(piece)] = from_numpy(piece)
+        self._frames, self.labels = frames, self.labels.to(self.device)
 
     def examples(self, split: int, count: int | None = None) -> tuple[Tensor, Tensor]:
         return self._with_crops(self.splits[split][:count], 1 if split == TRAIN else self.crops[split - VAL])
@@ -120,8 +144,8 @@ class Skeletons(Data):
         noise, picks = np.random.default_rng(STATISTICS), self.splits[TRAIN][:count]
         for start in range(0, len(picks), self.batch_size):
             pick = picks[start : start + self.batch_size]
-            x = self._frames(pick, self.seq_len, noise.random((len(pick), self.seq_len + 2)))
-            yield self._inputs(x), from_numpy(self.labels[pick])
+            rows = self._rows(pick, self.seq_len, noise.random((len(pick), self.seq_len + 2)))
+            yield self.look_up(*self.here((rows, from_numpy(pick))))
 
     def describe(self) -> dict:
         found = {"name": "NTU RGB+D", "stand_in": False, "protocol": self.protocol}
@@ -147,20 +171,24 @@ class Skeletons(Data):
 
     def _with_crops(self, pick: np.ndarray, K: int) -> tuple[Tensor, Tensor]:
         draws = np.tile(fixed_draws(self.seq_len, K), (len(pick), 1))
-        x = self._inputs(self._frames(np.repeat(pick, K), self.seq_len, draws))
-        return x.unflatten(0, (len(pick), K)), from_numpy(self.labels[pick])
+        rows = self._rows(np.repeat(pick, K), self.seq_len, draws)
+        x, y = self.look_up(*self.here((rows, from_numpy(pick))))
+        return x.unflatten(0, (len(pick), K)), y
 
-    def _frames(self, pick: np.ndarray, T: int, draws: np.ndarray) -> np.ndarray:
-        """(n,) recordings -> (n, T, 2, 25, 3), zeros in empty steps."""
+    def _rows(self, pick: np.ndarray, T: int, draws: np.ndarray) -> Tensor:
+        """(n,) recordings -> (n, T), which of all frames each step shows; F, after the last one, where it is empty."""
         self.store.check(np.unique(pick))
         numbers = frame_numbers(self.store.lengths[pick], T, draws)
-        x = self.store.frames[self.store.starts[pick, None] + np.maximum(numbers, 0)]
-        x[numbers < 0] = 0
-        return x
+        return from_numpy(np.where(numbers < 0, len(self.store.frames), self.store.starts[pick, None] + numbers))
 
-    def _inputs(self, x: np.ndarray) -> Tensor:
-        """(n, T, 2, 25, 3) -> (n, T, 150)."""
-        return as_float(x.reshape(*x.shape[:2], COORDINATES))
+    def _inputs(self, rows: Tensor) -> Tensor:
+        """(n, T) -> (n, T, M), zeros in empty steps."""
+        if self._frames is not None:
+            return self._frames.index_select(0, rows.flatten()).view(*rows.shape, COORDINATES)
+        frames, rows = self.store.frames, rows.numpy()
+        x = frames[np.minimum(rows, len(frames) - 1)]
+        x[rows == len(frames)] = 0
+        return as_float(x.reshape(*rows.shape, COORDINATES))
 
     def _fixed(self, split: int) -> DataLoader:
         return DataLoader(_Batches(self, split), batch_size=None)
