@@ -108,8 +108,9 @@ class Data(LightningDataModule, Dataset):
         """What the data are, for the record: name, stand_in (false, or what it stands in for), checksums."""
         raise NotImplementedError
 
-    def __getitem__(self, update: int) -> tuple[Tensor, ...]:
-        return tuple(t[self.share] for t in self.train_batch(update))
+    def __getitem__(self, updates: range) -> list[tuple[Tensor, ...]]:
+        """The batches of updates that are made together."""
+        return [tuple(t[self.share] for t in self.train_batch(update)) for update in updates]
 
     def train_dataloader(self) -> DataLoader:
         size = self.batch_size // self.trainer.world_size

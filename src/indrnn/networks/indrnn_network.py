@@ -3,6 +3,7 @@
 import math
 
 from indrnn.layers import IndRNNLayer, IndRNNUnit, bound_of
+from indrnn.layers.norm_dropout import sequence_norm
 from indrnn.networks.last_transition import LastTransition
 from indrnn.networks.network import Network
 
@@ -63,7 +64,8 @@ class IndRNNNetwork(Network):
 
     def last_transition(self, input_size: int, hidden_size: int, dropout: float | None) -> LastTransition:
         """A LastTransition, in the place of the last layer."""
-        return LastTransition(self.layer(input_size, hidden_size, dropout=0.0, last=True), dropout or 0.0)
+        norm = sequence_norm(hidden_size, self.common["positions"]) if self.common["batch_norm"] else None
+        return LastTransition(self.layer(input_size, hidden_size, dropout=0.0, last=True), norm, dropout or 0.0)
 
     def u_range(self, last: bool) -> tuple[float, float]:
         """What u of a layer is drawn from."""

@@ -1,6 +1,5 @@
 """What leads from a deep network to a narrow decoder. Shapes: T time, B batch, M input, N neurons; time first."""
 
-import copy
 from typing import Any
 
 from torch import Tensor, nn
@@ -14,15 +13,14 @@ class LastTransition(nn.Module):
     """A layer of N neurons, one more batch norm, dropout: how the authors' language models end before the decoder.
 
     Args:
-        layer: without batch norm there is no other one either.
+        layer, norm: the two of them, and no norm where the layer has none.
         dropout: probability dropped of what the decoder reads; one mask for all steps.
     """
 
-    def __init__(self, layer: IndRNNLayer, dropout: float):
+    def __init__(self, layer: IndRNNLayer, norm: nn.Module | None, dropout: float):
         super().__init__()
-        self.layer = layer
-        self.norm = copy.deepcopy(layer.norm)
-        self.frame_wise = isinstance(self.norm, FrameBatchNorm)
+        self.layer, self.norm = layer, norm
+        self.frame_wise = isinstance(norm, FrameBatchNorm)
         self.dropout = SharedMaskDropout(dropout)
 
     def forward(self, x: Tensor, state: Any = None, lengths: Tensor | None = None) -> tuple[Tensor, Any]:

@@ -65,7 +65,6 @@ class LanguageModel(Task):
         network = LanguageNetwork(network, embedding_size, embedding_range, tied, dropout_embedding, dropout_words)
         super().__init__(network, schedule, seed, max_updates, val_every, weight_decay)
         self.metric, self.dynamic = metric, dynamic
-        self.carried: Any = None  # the state after the last batch
         self.evaluating = False
         self.vocabulary: str | None = None  # digest of the one that this model was trained with
         if u_normal is not None:
@@ -96,8 +95,12 @@ class LanguageModel(Task):
         self.carried = apply_to_collection(state, Tensor, Tensor.detach)
         targets = y.t().flatten()
         total = F.cross_entropy(logits.flatten(0, 1).float(), targets, ignore_index=PADDING, reduction="sum")
-        tokens = lengths.sum() if lengths is not None else torch.tensor(y.numel(), device=y.device)
+        tokens = lengths.sum() if lengths is not None else y.new_full((), y.numel())
         return total / tokens, tokens
+
+    def alike(self, batch: Batch) -> bool:
+        _, _, lengths, fresh = batch
+        return lengths is None and not fresh and self.carried is not None
 
     def sums(self, loss: Tensor, metric: Tensor) -> Tensor:
         nll, tokens = loss.double(), metric.double()

@@ -9,6 +9,7 @@ after every update and each rank validates on the whole split, so that all hold 
 
 import copy
 import math
+import time
 from typing import Any
 
 from torch import Tensor
@@ -38,6 +39,8 @@ class Task(Updating):
     metric: str
     lower_is_better = True
     carries_state = False  # from batch to batch
+    carried: Any = None  # the state after the last batch, where it is carried on
+    together = 1  # updates; set from outside
 
     def __init__(
         self,
@@ -57,12 +60,20 @@ class Task(Updating):
         self.stopped = False  # by the schedule, before max_updates
         self.best: dict[str, Any] | None = None
         self.curve: list[dict[str, float]] = []
+        self._stretch: tuple[int, float] | None = None  # the update and the time at which the last one began
 
     # How far it is
 
-    def next_updates(self) -> range:
-        """The updates until the next validation."""
-        return range(self.update, min((self.update // self.val_every + 1) * self.val_every, self.max_updates))
+    def next_updates(self) -> list[range]:
+        """The updates until the next validation, in stretches that are made together."""
+        end = min((self.update // self.val_every + 1) * self.val_every, self.max_updates)
+        now, together = time.monotonic(), 1
+        if self._stretch:
+            since, then = self._stretch
+            in_a_second = (self.update - since) / max(now - then, 1e-9)
+            together = max(1, int(min(self.together, in_a_second)))
+        self._stretch = self.update, now
+        return [range(start, min(start + together, end)) for start in range(self.update, end, together)]
 
     @property
     def validation_due(self) -> bool:
@@ -131,7 +142,7 @@ class Task(Updating):
         decision = self.schedule.observe(sign * value)
         if decision == "reload" and self.best:
             self.network.load_state_dict(self.best["network"])
-            self.adam.load_state_dict(copy.deepcopy(self.best["optimizer"]))
+            self.reload_adam(self.best["optimizer"])
         self.stopped = decision == "stop"
         self.trainer.should_stop = self.finished
 

@@ -71,7 +71,18 @@ class Updating(LightningModule):
             if self._adam_state is not None:
                 self._adam.load_state_dict(self._adam_state)
                 self._adam_state = None
+            gpu = self.device.type == "cuda"  # where a graph reads the rate; a checkpoint may be of another device
+            rate = torch.zeros((), device=self.device) if gpu else self.schedule.rate(0)
+            for group in self._adam.param_groups:
+                group |= {"lr": rate, "capturable": gpu}
         return self._adam
+
+    def reload_adam(self, state: dict[str, Any]) -> None:
+        """Take up a state of ``adam``, in place: a graph reads it where it was."""
+        parameters = [p for group in self.adam.param_groups for p in group["params"]]
+        for number, found in state["state"].items():
+            for name, value in found.items():
+                self.adam.state[parameters[number]][name].copy_(value)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self.adam
@@ -83,7 +94,19 @@ class Updating(LightningModule):
         """
         torch.manual_seed(noise_seed(self.seed, self.update, self.global_rank))
         for group in self.adam.param_groups:
-            group["lr"] = self.schedule.rate(self.update)
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(self.schedule.rate(self.update))
+            else:
+                group["lr"] = self.schedule.rate(self.update)
+        loss, metric = self.on_device(batch)
+        self.update += 1
+        return loss, metric
+
+    def on_device(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """What the device computes for an update; on a GPU it is recorded as one graph (``indrnn.training.graph``).
+
+        Nothing in here waits for the device, and what changes from update to update are tensors.
+        """
         self.adam.zero_grad()
         loss, metric = self.measured(batch)
         if self._trainer is None:
@@ -91,8 +114,13 @@ class Updating(LightningModule):
         else:
             self.manual_backward(loss)  # several devices make their gradients common in there
         self.apply_gradients()
-        self.update += 1
-        return loss.detach(), metric
+        loss = loss.detach()
+        self.train_sum += self.sums(loss, metric)
+        return loss, metric
+
+    def alike(self, batch: tuple[Tensor, ...]) -> bool:
+        """Whether a batch is of the kind that a graph is made for, if it has the shape of the others."""
+        return True
 
     def measured(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """``measure`` in the precision of the run."""
@@ -106,13 +134,15 @@ class Updating(LightningModule):
         self.adam.step()
         self.network.constrain_()
 
-    def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
-        self.train_sum += self.sums(*self.make_update(batch))
-        if self.update % 50 == 0 or self.validation_due:  # each look waits for the device
-            if not math.isfinite(self.train_sum[0]):
-                raise Diverged
+    def training_step(self, batches: list[tuple[Tensor, ...]], batch_idx: int) -> None:
+        """Make an update of each batch; Lightning and its callbacks hear of them together."""
+        for batch in batches:
+            self.make_update(batch)
+            if self.update % 50 == 0 or self.validation_due:  # each look waits for the device
+                if not math.isfinite(self.train_sum[0]):
+                    raise Diverged
 
     def sums(self, loss: Tensor, metric: Tensor) -> Tensor:
         """What an update adds to ``train_sum``, over all devices."""
         measured = torch.stack([loss.double(), metric.double(), torch.ones_like(self.train_sum[0])])
-        return self.trainer.strategy.reduce(measured, reduce_op="mean")
+        return measured if self._trainer is None else self.trainer.strategy.reduce(measured, reduce_op="mean")

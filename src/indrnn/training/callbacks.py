@@ -107,7 +107,7 @@ class UpdateBar(Callback):
     def on_train_batch_end(self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
         if task.curve:
             self.bar.set_postfix_str(f"val/{task.metric} {task.curve[-1][f'val/{task.metric}']:.4g}", refresh=False)
-        self.bar.update()
+        self.bar.update(task.update - self.bar.n)
 
     def teardown(self, trainer: Trainer, task: Task, stage: str) -> None:
         self.bar.close()

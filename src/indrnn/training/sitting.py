@@ -18,6 +18,7 @@ from indrnn.errors import UserError
 from indrnn.machine import device_name
 from indrnn.tasks import Task
 from indrnn.training.compiled import how
+from indrnn.training.graph import word_of
 from indrnn.training.tensors import load_tensors, save_tensors, set_aside
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,8 @@ class Sitting:
         now = {key: self.here[key] for key in ("commit", "source", "versions")} | {"device": self.device}
         if compiled := how(self.task.network):
             now["compile"] = compiled
+        if graph := word_of(self.task):
+            now["graph"] = graph
         span = {"updates": [self.first, self.task.update], "seconds": round(time.monotonic() - self.began, 2)}
         *others, last = self.before or [{}]
         if last and now == {key: value for key, value in last.items() if key not in span}:
