@@ -40,6 +40,7 @@ class Data(LightningDataModule, Dataset):
     vary_length = False  # whether T is drawn anew for every training batch
     slow_to_draw = False  # enough for a thread of its own; ``draw`` may then be called by two threads at once
     nbytes = 0  # of the examples, if they were to lie on a device
+    eval_factor = 1  # a batch of validation and test is so many times as large; a text's is not
 
     def __init__(self, seq_len: int, batch_size: int, seed: int, input_size: int, output_size: int):
         super().__init__()
@@ -144,13 +145,18 @@ class Data(LightningDataModule, Dataset):
 
     def calibration_batches(self, count: int) -> Iterator[tuple[Tensor, ...]]:
         """``count`` training examples, the same in every call, for batch-norm statistics."""
-        yield from self._batches(TRAIN, count)
+        yield from self._batches(self.batch_size, TRAIN, count)  # the statistics are those of batches of this size
+
+    @property
+    def eval_size(self) -> int:
+        """Examples in a batch of validation and test."""
+        return self.eval_factor * self.batch_size
 
     def _fixed(self, split: int) -> DataLoader:
-        return DataLoader(self._batches(split), batch_size=None)
+        return DataLoader(self._batches(self.eval_size, split), batch_size=None)
 
-    def _batches(self, split: int, count: int | None = None) -> list[tuple[Tensor, ...]]:
-        return list(zip(*(t.split(self.batch_size) for t in self.examples(split, count)), strict=True))
+    def _batches(self, size: int, split: int, count: int | None = None) -> list[tuple[Tensor, ...]]:
+        return list(zip(*(t.split(size) for t in self.examples(split, count)), strict=True))
 
 
 def free_bytes(device: torch.device) -> int:

@@ -15,7 +15,7 @@ from pytorch_lightning.loggers import Logger
 
 from indrnn import files, record
 from indrnn.data import Data
-from indrnn.errors import NoData, OutOfMemory, UserError
+from indrnn.errors import NoData, OutOfMemory, UserError, positive
 from indrnn.machine import keep_pages, matrix_products
 from indrnn.networks import Network
 from indrnn.out_of_memory import asked_gib, free, out_of_memory, size
@@ -103,7 +103,9 @@ def build(cfg: DictConfig) -> tuple[Data, Task]:
         raise UserError(f"trainer.precision must be {', '.join(PRECISIONS)}, not {cfg.trainer.precision!r}.")
     matrix_products(cfg.trainer.precision)
     pl.seed_everything(cfg.seed, verbose=False)
+    positive(**{"machine.eval_factor": cfg.machine.eval_factor})
     data: Data = instantiate(cfg.data)
+    data.eval_factor = cfg.machine.eval_factor
     network: Network = instantiate(cfg.model)
     network.save_memory = cfg.machine.save_memory
     clip_by = cfg.trainer.clip_by or "norm"

@@ -201,9 +201,9 @@ class _Batches(Dataset):
         self.data, self.split = data, split
 
     def __len__(self) -> int:
-        return math.ceil(len(self.data.splits[self.split]) / self.data.batch_size)
+        return math.ceil(len(self.data.splits[self.split]) / self.data.eval_size)
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
-        start = number * self.data.batch_size
-        pick = self.data.splits[self.split][start : start + self.data.batch_size]
+        start = number * self.data.eval_size
+        pick = self.data.splits[self.split][start : start + self.data.eval_size]
         return self.data._with_crops(pick, self.data.crops[self.split - VAL])
