@@ -7,7 +7,7 @@ import torch
 from small_language import overrides, own_text
 from test_run import DIGITS, SMALL, folder, rows_of
 from torch._dynamo.backends.common import aot_autograd
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_map_only
 
 from indrnn.errors import OutOfMemory, UserError
 from indrnn.layers.norm_dropout import recompute_batch_norm
@@ -15,7 +15,6 @@ from indrnn.networks import PlainIndRNN, ResidualIndRNN, lstm
 from indrnn.networks.dense import DenseIndRNN
 from indrnn.networks.language import LanguageNetwork
 from indrnn.tasks import Task
-from indrnn.training import compiled
 from indrnn.training.compiled import compile_, how
 from indrnn.training.run import build, train
 
@@ -64,7 +63,7 @@ def test_a_carried_state_with_positions_compiles_once_more_and_then_never():
         return LanguageNetwork(NETWORKS["plain"](batch_norm="before", frame_wise=True), 6, 0.1, True, 0.2, 0.2)
 
     eager, fast = language(), language()
-    compile_(fast, "default", keep_state=True, backend="aot_eager", fullgraph=True)
+    compile_(fast, "default", backend="aot_eager", fullgraph=True)
     torch._dynamo.utils.counters.clear()
     tokens = torch.arange(28).view(7, 4) % 5
     (ours, end), (exact, last) = steps(fast, True, tokens), steps(eager, True, tokens)
@@ -75,7 +74,7 @@ def test_a_carried_state_with_positions_compiles_once_more_and_then_never():
 
 def test_evaluation_and_statistics_stay_eager():
     network = NETWORKS["plain"](batch_norm="after")
-    compile_(network, "reduce-overhead")
+    compile_(network, "default")
     network.features.fast = None  # would be called
     recompute_batch_norm(network, [torch.randn(7, 4, 6)])
     network.eval()
@@ -90,17 +89,6 @@ def test_networks_of_torch_stay_as_they_are():
     assert how(network) is None
     compile_(network, "default")
     assert "features" not in vars(network) and how(network) == "eager: torch's own LSTM, GRU or RNN"
-
-
-def test_of_cuda_graphs_a_kept_state_is_a_copy(monkeypatch):
-    marks = []
-    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: marks.append(1))
-    network = NETWORKS["plain"](batch_norm="after")
-    buffer = torch.zeros(4, 8)  # what a graph writes its state to, every time
-    fast = compiled.Compiled(network, lambda *_: (buffer, [buffer]), "reduce-overhead", True, seq_len=7)
-    _, [state] = fast(torch.randn(7, 4, 6), [torch.zeros(4, 8)])
-    buffer += 1
-    assert torch.equal(state, torch.zeros(4, 8)) and marks == [1]
 
 
 def epochs(task, data, updates):
@@ -121,49 +109,29 @@ def of_text(config, tmp_path, monkeypatch, *more):
         "indrnn.training.run.compile_", functools.partial(compile_, backend="aot_eager", fullgraph=True)
     )
     words = overrides("ptb_char", "indrnn", f"data.source={own_text(tmp_path / 'text')}", "recipe.dropout=0.3", *more)
-    eager, (data, fast) = build(config(*words))[1], build(config(*words, "machine.compile=reduce-overhead"))
+    eager, (data, fast) = build(config(*words))[1], build(config(*words, "machine.compile=default"))
     data.setup()
     return eager, fast, data
 
 
-def test_with_cuda_graphs_a_stream_compiles_its_regular_piece_alone(config, tmp_path, monkeypatch):
-    sizes = ("data.reset=4", "data.offset=3", "data.seq_len=5", "data.batch_size=4", "seed=1")
-    eager, fast, data = of_text(config, tmp_path, monkeypatch, *sizes)
-    inner, calls = fast.network.features.fast, []
-    overwritten = []  # memory of a graph: what the last piece left there is gone at the next
-
-    def graph(x, state, lengths):
-        for tensor in overwritten:
-            tensor.data.fill_(torch.nan)
-        calls.append((len(x), state is None, lengths is not None))
-        h, end = inner(x, state, lengths)
-        overwritten[:] = [tensor for tensor in tree_leaves(end) if isinstance(tensor, torch.Tensor)]
-        return h, end
-
-    fast.network.features.fast = graph
-    torch._dynamo.utils.counters.clear()
-    (ours, pieces), (exact, _) = epochs(fast, data, 50), epochs(eager, data, 50)
-    torch.testing.assert_close(ours, exact)
-    regular = (5, False, False)
-    assert set(pieces) == {regular, (5, True, False), (4, False, False), (4, False, True), (5, False, True)}
-    assert calls == [piece for piece in pieces if piece == regular]
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1 and how(fast.network) == "reduce-overhead"
-
-
-def test_pieces_of_many_lengths_are_compiled_without_graphs(config, tmp_path, monkeypatch, caplog):
-    words = ("data.vary_length=true", "data.reset=4", "data.seq_len=8")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("data.reset=4", "data.offset=3", "data.seq_len=5", "data.batch_size=4", "seed=1"),
+        ("data.vary_length=true", "data.reset=4", "data.seq_len=8"),
+    ],
+    ids=["odd, ragged and fresh pieces", "many lengths"],
+)
+def test_all_pieces_of_a_text_compile(config, tmp_path, monkeypatch, words):
     eager, fast, data = of_text(config, tmp_path, monkeypatch, *words)
     assert how(fast.network) == "default" and how(eager.network) is None
     torch._dynamo.utils.counters.clear()
     monkeypatch.setattr(fast.network.features, "eager", None)  # would be called
-    (ours, pieces), (exact, _) = epochs(fast, data, 24), epochs(eager, data, 24)
+    (ours, pieces), (exact, _) = epochs(fast, data, 50), epochs(eager, data, 50)
     torch.testing.assert_close(ours, exact)
-    assert len({T for T, *_ in pieces}) > 4
+    assert len(set(pieces)) > 4
     graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
     assert graphs < torch._dynamo.config.recompile_limit, "torch goes on eagerly and says nothing"
-    assert [r.message for r in caplog.records if "machine.compile" in r.message] == [
-        "machine.compile=default in place of reduce-overhead: pieces of many lengths do not go into CUDA graphs."
-    ]
 
 
 @pytest.mark.parametrize("at", ["forward", "backward", "after drawing"])
@@ -207,7 +175,7 @@ def test_memory_that_runs_out_while_compiling_is_no_failed_compilation(config, m
 
 
 def test_words_that_make_no_sense_are_refused(config):
-    with pytest.raises(UserError, match="machine.compile must be null, default or reduce-overhead, not 'fast'"):
+    with pytest.raises(UserError, match="machine.compile must be null or default, not 'fast'"):
         train(config(*SMALL, "machine.compile=fast"))
     with pytest.raises(UserError, match="machine.compile works on one device"):
         train(config(*SMALL, "machine.compile=default", "machine.devices=2"))

@@ -53,6 +53,7 @@ class Data(LightningDataModule, Dataset):
         self.input_size, self.output_size = input_size, output_size
         self.share = slice(None)  # of a training batch: what this process trains on, where there are several
         self.device = self.asked = torch.device("cpu")  # where batches are made, and where they were asked for
+        self.recorded = False  # ``look_up`` is part of a graph, wherever the examples lie on the device
         self.ahead: Ahead | None = None
 
     def setup(self, stage: str | None = None) -> None:
@@ -65,8 +66,10 @@ class Data(LightningDataModule, Dataset):
 
     def train_batch(self, update: int) -> tuple[Tensor, ...]:
         """Batch number ``update`` (from 0) of this run, on ``device``."""
-        drawn = self.draw(update) if self.ahead is None else self.ahead(update)
-        return self.look_up(*self.here(drawn))
+        return self.look_up(*self.drawn_here(update))
+
+    def drawn_here(self, update: int) -> tuple[Any, ...]:
+        return self.here(self.draw(update) if self.ahead is None else self.ahead(update))
 
     def draw(self, update: int) -> tuple[Any, ...]:
         """What is in batch ``update``: row numbers and all that is random, as tensors of the CPU and numbers."""
@@ -110,8 +113,18 @@ class Data(LightningDataModule, Dataset):
         raise NotImplementedError
 
     def __getitem__(self, updates: range) -> list[tuple[Tensor, ...]]:
-        """The batches of updates that are made together."""
-        return [tuple(t[self.share] for t in self.train_batch(update)) for update in updates]
+        """The batches of updates that are made together; only what was drawn, where a graph looks them up."""
+        if self.drawn_only:
+            return [self.drawn_here(update) for update in updates]
+        return [self.part(self.train_batch(update)) for update in updates]
+
+    def part(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """What this process trains on."""
+        return tuple(t[self.share] for t in batch)
+
+    @property
+    def drawn_only(self) -> bool:
+        return self.recorded and self.device == self.asked
 
     def train_dataloader(self) -> DataLoader:
         size = self.batch_size // self.trainer.world_size

@@ -181,8 +181,8 @@ class Text(Data):
             _, tokens, *_ = piece(self.stream(TRAIN), firsts + begin, min(self.seq_len, steps - begin), None, False)
             yield (tokens,)
 
-    def __getitem__(self, updates: range) -> list[Batch]:
-        return [self.train_batch(update) for update in updates]
+    def part(self, batch: Batch) -> Batch:
+        return batch
 
     def _fixed(self, split: int) -> DataLoader:
         return DataLoader(self.eval_batches(split), batch_size=None)

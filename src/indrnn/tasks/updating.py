@@ -118,8 +118,8 @@ class Updating(LightningModule):
         self.train_sum += self.sums(loss, metric)
         return loss, metric
 
-    def alike(self, batch: tuple[Tensor, ...]) -> bool:
-        """Whether a batch is of the kind that a graph is made for, if it has the shape of the others."""
+    def alike(self, batch: tuple[Any, ...]) -> bool:
+        """Whether a batch, or what was drawn of it, is of the kind that a graph is made for, if its shape is, too."""
         return True
 
     def measured(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:

@@ -57,15 +57,19 @@ class Graph:
 
     Args:
         task: its own ``on_device`` is taken; ``word`` says what became of it, for the record.
+        data: where its examples lie on the device, batches come as what was drawn, and are looked up in the graph.
         device: records and calls apart.
     """
 
-    def __init__(self, task: Task, device: Cuda):
-        self.task, self.device, self.eager = task, device, task.on_device
+    def __init__(self, task: Task, data: Data, device: Cuda):
+        self.task, self.data, self.device, self.whole = task, data, device, task.on_device
         self.calls = self.replays = 0
         self.shapes: list[Any] | None = None
         self.replay: Callable[[], None] | None = None
         self.word = "true"
+
+    def eager(self, batch: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
+        return self.whole(self.data.look_up(*batch) if self.data.drawn_only else batch)
 
     def __call__(self, batch: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
         """One update, as ``Task.on_device``; what it returns is overwritten by the next."""
@@ -86,7 +90,7 @@ class Graph:
         start, self.tree = tree_flatten(carried)
         self.state = [copy_of(x) for x in start]
 
-        def whole() -> tuple[Tensor, Tensor]:
+        def update() -> tuple[Tensor, Tensor]:
             task.carried = tree_unflatten(self.state, self.tree)
             result = self.eager(tuple(self.batch))
             end = tree_flatten(task.carried)[0]
@@ -95,7 +99,7 @@ class Graph:
             return result
 
         try:
-            self.result, self.replay = self.device.record(whole)
+            self.result, self.replay = self.device.record(update)
         except Exception as error:  # whatever a driver or an operator that cannot be recorded raises
             if out_of_memory(error):
                 raise
@@ -125,12 +129,12 @@ def graph_(task: Task, data: Data, devices: int) -> None:
     Raises:
         UserError: there is no GPU.
     """
-    device = Cuda()
-    task.on_device = Graph(task, device)
+    graph = Graph(task, data, Cuda())
     if devices > 1:
-        task.on_device.word = "eager: several devices"
+        graph.word = "eager: several devices"
     elif data.regular_len is None:
-        task.on_device.word = "eager: pieces of many lengths"
+        graph.word = "eager: pieces of many lengths"
+    task.on_device, data.recorded = graph, graph.word == "true"
 
 
 def word_of(task: Task) -> str | None:

@@ -155,9 +155,9 @@ def updates(measured: dict[str, Rows], found: dict[str, Any]) -> list[str]:
     lines = ["", "## A whole update", ""]
     lines += markdown_text.bullets(
         [
-            "Forward, backward, clipping, Adam, bound, as train makes it, without Lightning. default and "
-            "reduce-overhead (CUDA graphs) are modes of torch.compile; bf16 is autocast. First: seconds of the first "
-            "three updates, which compile. Peak: the most memory that tensors took.",
+            "Forward, backward, clipping, Adam, bound, as train makes it, without Lightning. default is a mode of "
+            "torch.compile; graph: all of it is one CUDA graph; bf16 is autocast. First: seconds of the first three "
+            "updates, which compile. Peak: the most memory that tensors took.",
             "Parts: matrix products of all layers, all recurrences, clipping with Adam and bound, each measured alone. "
             "Batch norm, dropout, embedding, head and loss are in no part.",
         ]

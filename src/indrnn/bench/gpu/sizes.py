@@ -18,10 +18,10 @@ class Sizes:
     # T and columns at which the kernels are launched in all ways, and the ways: values of constants.SETTINGS.
     launched: tuple[tuple[int, int], ...] = ((784, 4096), (5000, 4096), (5000, 6400), (50, 256_000), (20, 65_536))
     grid: tuple[tuple[int, ...], ...] = ((32, 64, 128), (1, 2, 4), (4, 8, 16))
-    # Name, overrides and precisions of whole updates, and how they run: eager, and modes of training.compiled.compile_.
+    # Name, overrides and precisions of whole updates, and how they run: eager, compiled by default, in a graph.
     networks: tuple[tuple[str, str, str], ...] = (
         ("plain-6 MNIST", "experiment=smnist model=indrnn", "fp32 tf32"),
         ("plain-6 MNIST, larger B", "experiment=smnist model=indrnn data.batch_size=128", "fp32 tf32"),
         ("PTB characters", "experiment=ptb_char model=indrnn", "fp32 tf32 bf16"),
     )
-    modes: tuple[str, ...] = ("eager", "default", "reduce-overhead")
+    modes: tuple[str, ...] = ("eager", "default", "graph")

@@ -18,6 +18,7 @@ from indrnn.bench.gpu.sizes import Sizes
 from indrnn.layers import IndRNNLayer
 from indrnn.training import run
 from indrnn.training.compiled import compile_
+from indrnn.training.graph import Cuda, Graph
 
 WORDS = {"fp32": "32-true", "tf32": "tf32", "bf16": "bf16-mixed"}  # of trainer.precision
 SECONDS = 150  # of the whole part; compiling one update takes up to a minute
@@ -27,7 +28,8 @@ class Update:
     """An update of train without Lightning, for a run with an IndRNN network."""
 
     def __init__(self, cfg: DictConfig, device: torch.device):
-        self.task = run.build(cfg)[1].to(device)
+        self.data, self.task = run.build(cfg)
+        self.task.to(device)
         T, B = cfg.data.seq_len, cfg.data.batch_size
         if self.task.carries_state:
             x = torch.randint(cfg.data.output_size, (B, T), device=device)
@@ -72,8 +74,10 @@ def each(
 def measured(cfg: DictConfig, precision: str, mode: str, device: torch.device, rounds: int) -> dict[str, Any]:
     """ms of an update, seconds of the first three, which compile, and the most bytes that were allocated after them."""
     update = Update(cfg, device)
-    if mode != "eager":
-        compile_(update.task.network, mode, keep_state=update.task.carries_state, seq_len=update.T)
+    if mode == "default":
+        compile_(update.task.network, mode)
+    elif mode == "graph":
+        update.task.on_device = Graph(update.task, update.data, Cuda())
     began = time.perf_counter()
     for _ in range(3):
         update()
