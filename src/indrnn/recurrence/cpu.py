@@ -23,12 +23,12 @@ from indrnn.recurrence import cpu_kernels
 
 # Wide enough to stream, narrow enough for u and the previous row to stay in the L2 cache.
 _BLOCK = 8192
-# Rows at once. Of twice as many in the backward pass, LLVM would have to compare so many addresses that it gives up
-# vectors.
+# Rows at once. Those of eight in the backward pass have more addresses than a core has registers.
 _FORWARD_STEPS, _BACKWARD_STEPS = 8, 4
 # Below this many elements, waking a thread costs more than it saves.
 _WORTH_A_THREAD = 1 << 16
 # `contract` alone (fused multiply-add): other fastmath flags would let the compiler forget NaN and infinity.
+# numba's cache on disk does not notice a change of these: delete it (*.nbi and *.nbc in __pycache__).
 _OPTIONS = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
 
 
@@ -139,18 +139,24 @@ def _backward_kernel(activation: str, dtype: torch.dtype, steps: int) -> Callabl
 
 @functools.cache
 def compiled(kernel_of: Callable[[int], Callable], given: str, dtype: torch.dtype, steps: int) -> Callable:
-    """``kernel_of(steps)`` for what is ``given``, in words for real numbers, rows and matrices, and start and stop."""
+    """``kernel_of(steps)`` for what is ``given``, in words for real numbers, rows and matrices, and start and stop.
+
+    What it writes must not overlap anything else that it is given.
+    """
     import numba  # takes half a second: not before it is needed
+
+    from indrnn.recurrence.cpu_compiler import Apart
 
     real = {torch.float32: "float32", torch.float64: "float64"}[dtype]
     given = given.replace("row", f"{real}[::1]").replace("mat", f"{real}[:,::1]").replace("real", real)
     # Unsigned, so that no column is looked at for a negative index.
     signature, function = f"void({given},uint64,uint64)", kernel_of(steps)
+    options = {"pipeline_class": Apart, **_OPTIONS}
     try:
-        return numba.njit(signature, cache=True, **_OPTIONS)(function)
+        return numba.njit(signature, cache=True, **options)(function)
     except Exception:
         # Mostly no folder to write the cache to, or a damaged one; if it is not that, this raises as well.
-        kernel = numba.njit(signature, **_OPTIONS)(function)
+        kernel = numba.njit(signature, **options)(function)
     _warn_about_cache()
     return kernel
 
