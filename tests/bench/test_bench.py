@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import sys
 
 import pytest
@@ -42,6 +43,7 @@ def test_writes_a_table_per_question_and_the_same_numbers_as_json(script, tmp_pa
     assert len(measured) == 2 + 1 + 1 + 2 * 6
     for x in measured:
         assert x["ratio"] == pytest.approx(x["ms"] / x["yardstick_ms"]) and x["ms"] > 0
+        assert re.fullmatch("L[1-4]|memory|unknown", x["cache"])
         assert f"{x['ms']:.1f} ms ({x['ratio']:.1f})" in text or f"{x['ratio']:.2f}" in text
     assert sum(found["update"]["shares"].values()) == pytest.approx(100)
     assert found["update"]["shares"]["recurrence, batch norm, dropout: forward"] > 0
@@ -74,6 +76,20 @@ def test_the_fastest_round_counts_and_the_first_two_do_not(monkeypatch):
     ticks = iter([0, 1, 1, 2, 2, 5, 5, 7])  # four rounds of 1, 1, 3 and 2 seconds
     monkeypatch.setattr(layers.time, "perf_counter", lambda: next(ticks))
     assert layers.best({"nothing": lambda: None}, 2) == {"nothing": 2000.0}
+
+
+def test_names_the_cache_that_has_room(monkeypatch, tmp_path):
+    monkeypatch.setattr(layers, "CACHES", tmp_path)
+    (tmp_path / "index9").mkdir()  # without a size
+    assert layers.cache(1) == "unknown"
+    listed = [("1", "Data", "48K"), ("1", "Instruction", "32K"), ("2", "Unified", "1024K"), ("3", "Unified", "32768K")]
+    for i, cache in enumerate(listed):
+        (tmp_path / f"index{i}").mkdir()
+        for name, value in zip(("level", "type", "size"), cache, strict=True):
+            (tmp_path / f"index{i}" / name).write_text(value + "\n")
+    sizes = [1, 40 << 10, 49 << 10, 1 << 20, (1 << 20) + 1, 1 << 25, (1 << 25) + 1]
+    assert [layers.cache(size) for size in sizes] == ["L1", "L1", "L2", "L2", "L3", "L3", "memory"]
+    assert layers.sizes(784, 32, 128, 2)["cache"] == "L3" and layers.sizes(784, 32, 128, 3)["cache"] == "memory"
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(script, tmp_path, capsys):

@@ -123,6 +123,19 @@ def test_same_bits_every_time_and_with_any_number_of_threads(threads, activation
 
 
 @needs_cpu_backend
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_no_bit_depends_on_how_many_steps_are_taken_at_once(monkeypatch, activation):
+    for T in range(1, 18):  # with every rest of 8 and of 4
+        inputs = sample(T, 2, 21, torch.float32)
+        monkeypatch.undo()
+        expected = computed(*inputs, activation=activation, backend="cpu")
+        for forward, backward in ((1, 2), (2, 2), (4, 8)):
+            monkeypatch.setattr(cpu, "_FORWARD_STEPS", forward)
+            monkeypatch.setattr(cpu, "_BACKWARD_STEPS", backward)
+            assert same_bits(expected, computed(*inputs, activation=activation, backend="cpu"))
+
+
+@needs_cpu_backend
 def test_worker_threads_treat_denormals_like_their_caller(threads):
     """A state that halves from 1e-37 is soon a denormal: kept everywhere, or flushed to zero everywhere."""
     if not torch.set_flush_denormal(True):

@@ -1,8 +1,9 @@
 """The recurrence on a CPU at about the speed of memory: numba, compiled on first use, no C compiler needed.
 
 A sequence is a matrix of T rows and B·N columns, and every column is a recurrence of its own. A kernel walks
-down the rows of a block of columns and reads the previous state from the output row just written, which
-is still in the cache. Each column is summed in the order of time, so no bit depends on blocks or threads.
+down the rows of a block of columns, a few rows at once: between them the state and the sum of a column stay in
+registers, and the reads of several rows are under way together, which is what a core waits for where arrays leave its
+own caches. Each column is summed in the order of time, so no bit depends on blocks, rows at once or threads.
 
 Shapes: T time, B batch, N neurons; in the kernels x, h, dh, dx (T, B·N) and u, h0, du (B·N,).
 """
@@ -18,11 +19,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from indrnn.recurrence import cpu_kernels
+
 # Wide enough to stream, narrow enough for u and the previous row to stay in the L2 cache.
 _BLOCK = 8192
+# Rows at once. Those of eight in the backward pass have more addresses than a core has registers.
+_FORWARD_STEPS, _BACKWARD_STEPS = 8, 4
 # Below this many elements, waking a thread costs more than it saves.
 _WORTH_A_THREAD = 1 << 16
 # `contract` alone (fused multiply-add): other fastmath flags would let the compiler forget NaN and infinity.
+# numba's cache on disk does not notice a change of these: delete it (*.nbi and *.nbc in __pycache__).
 _OPTIONS = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
 
 
@@ -33,8 +39,9 @@ def serves(device_type: str, activation: str) -> bool:
 def missing(activation: str, dtype: torch.dtype, device: torch.device) -> str | None:
     """What keeps this machine from using this backend, None if nothing does. The first call compiles."""
     try:
-        _forward_kernel(activation, dtype)
-        _backward_kernel(activation, dtype)
+        if activation != "tanh":
+            _forward_kernel(activation, dtype, _FORWARD_STEPS)
+        _backward_kernel(activation, dtype, _BACKWARD_STEPS)
     except Exception as error:  # whatever numba, LLVM or a broken installation raise: the reason is reported
         return f"{type(error).__name__}: {error}"
     return None
@@ -43,13 +50,18 @@ def missing(activation: str, dtype: torch.dtype, device: torch.device) -> str | 
 def forward(x: Tensor, u: Tensor, h0: Tensor, activation: str, negative_slope: float) -> Tensor:
     T, B, N = x.shape
     h = x.new_empty(T, B, N)
-    kernel = _forward_kernel(activation, x.dtype)
-    if kernel is None:
+    if activation == "tanh":
         return _forward_tanh(x, u, h0, h)
     rows, out = as_numpy(x, T, B * N), as_numpy(h, T, B * N)
     u_row, first = as_numpy(u.repeat(B), B * N), as_numpy(h0, B * N)
     slope = out.dtype.type(_SLOPE.get(activation, negative_slope))
-    over_columns(lambda start, stop: kernel(rows, u_row, first, slope, out, start, stop), T, B * N)
+
+    def walk(start: int, stop: int) -> None:
+        for t, steps in stretches(0, T, _FORWARD_STEPS):
+            before = out[t.start - 1] if t.start else first
+            _forward_kernel(activation, x.dtype, steps)(rows[t], u_row, before, slope, out[t], start, stop)
+
+    over_columns(walk, T, B * N)
     return h
 
 
@@ -57,15 +69,20 @@ def backward(
     dh: Tensor, h: Tensor, u: Tensor, h0: Tensor, activation: str, negative_slope: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     T, B, N = h.shape
-    kernel = _backward_kernel(activation, h.dtype)
     dx = h.new_empty(T, B, N)
     grad, rows, out = as_numpy(dh, T, B * N), as_numpy(h, T, B * N), as_numpy(dx, T, B * N)
     u_row, first = as_numpy(u.repeat(B), B * N), as_numpy(h0, B * N)
-    # Up to T·B terms of very different sizes: summed in float64, for a tenth of the time.
+    # Up to T·B terms of very different sizes: summed in float64.
     du, last = np.zeros(B * N), np.zeros_like(u_row)
     slope = out.dtype.type(_SLOPE.get(activation, negative_slope))
-    given = (grad, rows, u_row, first, last, slope)
-    over_columns(lambda start, stop: kernel(*given, out, du, start, stop), T, B * N)
+
+    def walk(start: int, stop: int) -> None:
+        for t, steps in reversed(stretches(0, T, _BACKWARD_STEPS)):
+            before, later = rows[t.start - 1] if t.start else first, out[t.stop] if t.stop < T else last
+            given = grad[t], rows[t], u_row, before, later, slope
+            _backward_kernel(activation, h.dtype, steps)(*given, out[t], du, start, stop)
+
+    over_columns(walk, T, B * N)
     dh0 = u * dx[0] if T > 0 else h.new_zeros(B, N)
     return dx, torch.from_numpy(du.reshape(B, N).sum(0)).to(h.dtype), dh0
 
@@ -80,6 +97,17 @@ def _forward_tanh(x: Tensor, u: Tensor, h0: Tensor, h: Tensor) -> Tensor:
     for x_t, h_t in zip(x.unbind(0), h.unbind(0), strict=True):
         before = torch.addcmul(x_t, u, before, out=h_t).tanh_()
     return h
+
+
+def stretches(start: int, stop: int, steps: int) -> list[tuple[slice, int]]:
+    """These rows as one stretch for kernels of ``steps`` rows at once and, for the rest, of a half, a quarter … one."""
+    found = []
+    while steps and start < stop:
+        end = stop - (stop - start) % steps
+        if end > start:
+            found.append((slice(start, end), steps))
+        start, steps = end, steps // 2
+    return found
 
 
 def over_columns(kernel: Callable[[int, int], None], T: int, columns: int) -> None:
@@ -101,30 +129,34 @@ def _pool(threads: int, pid: int, flushes: bool) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, "indrnn", torch.set_flush_denormal, (flushes,))
 
 
-def _forward_kernel(activation: str, dtype: torch.dtype) -> Callable | None:
-    if activation == "tanh":
-        return None
-    real = _REAL[dtype]
-    row, matrix = f"{real}[::1]", f"{real}[:,::1]"
-    return compiled(_FORWARD[activation], f"void({matrix},{row},{row},{real},{matrix},int64,int64)")
+def _forward_kernel(activation: str, dtype: torch.dtype, steps: int) -> Callable:
+    return compiled(_FORWARD[activation], "mat,row,row,real,mat", dtype, steps)
 
 
-def _backward_kernel(activation: str, dtype: torch.dtype) -> Callable:
-    real = _REAL[dtype]
-    row, matrix = f"{real}[::1]", f"{real}[:,::1]"
-    given = f"{matrix},{matrix},{row},{row},{row},{real}"
-    return compiled(_BACKWARD[activation], f"void({given},{matrix},float64[::1],int64,int64)")
+def _backward_kernel(activation: str, dtype: torch.dtype, steps: int) -> Callable:
+    return compiled(_BACKWARD[activation], "mat,mat,row,row,row,real,mat,float64[::1]", dtype, steps)
 
 
 @functools.cache
-def compiled(function: Callable, signature: str) -> Callable:
+def compiled(kernel_of: Callable[[int], Callable], given: str, dtype: torch.dtype, steps: int) -> Callable:
+    """``kernel_of(steps)`` for what is ``given``, in words for real numbers, rows and matrices, and start and stop.
+
+    What it writes must not overlap anything else that it is given.
+    """
     import numba  # takes half a second: not before it is needed
 
+    from indrnn.recurrence.cpu_compiler import Apart
+
+    real = {torch.float32: "float32", torch.float64: "float64"}[dtype]
+    given = given.replace("row", f"{real}[::1]").replace("mat", f"{real}[:,::1]").replace("real", real)
+    # Unsigned, so that no column is looked at for a negative index.
+    signature, function = f"void({given},uint64,uint64)", kernel_of(steps)
+    options = {"pipeline_class": Apart, **_OPTIONS}
     try:
-        return numba.njit(signature, cache=True, **_OPTIONS)(function)
+        return numba.njit(signature, cache=True, **options)(function)
     except Exception:
         # Mostly no folder to write the cache to, or a damaged one; if it is not that, this raises as well.
-        kernel = numba.njit(signature, **_OPTIONS)(function)
+        kernel = numba.njit(signature, **options)(function)
     _warn_about_cache()
     return kernel
 
@@ -139,89 +171,12 @@ def _warn_about_cache() -> None:
     )
 
 
-def _relu(x, u, h0, zero, h, start, stop):
-    u = u[start:stop]
-    before = h0[start:stop]
-    for t in range(x.shape[0]):
-        x_t, h_t = x[t][start:stop], h[t][start:stop]
-        for i in range(u.shape[0]):
-            z = x_t[i] + u[i] * before[i]
-            h_t[i] = zero if z <= 0 else z  # this way round a NaN stays a NaN
-        before = h_t
-
-
-def _leaky(x, u, h0, slope, h, start, stop):
-    u = u[start:stop]
-    before = h0[start:stop]
-    for t in range(x.shape[0]):
-        x_t, h_t = x[t][start:stop], h[t][start:stop]
-        for i in range(u.shape[0]):
-            z = x_t[i] + u[i] * before[i]
-            h_t[i] = z if z > 0 else slope * z
-        before = h_t
-
-
-def _relu_backward(dh, h, u, h0, last, zero, dx, du, start, stop):  # two steps a pass: fewer loads
-    u, du = u[start:stop], du[start:stop]
-    later, t = last[start:stop], h.shape[0] - 1
-    if h.shape[0] % 2 == 1:
-        dh_t, h_t, dx_t = dh[t][start:stop], h[t][start:stop], dx[t][start:stop]
-        before = h[t - 1][start:stop] if t > 0 else h0[start:stop]
-        for i in range(u.shape[0]):
-            dz = zero if h_t[i] <= 0 else dh_t[i]
-            dx_t[i] = dz
-            du[i] += dz * before[i]
-        later, t = dx_t, t - 1
-    while t > 0:
-        dh_t, h_t, dx_t = dh[t][start:stop], h[t][start:stop], dx[t][start:stop]
-        dh_s, h_s, dx_s = dh[t - 1][start:stop], h[t - 1][start:stop], dx[t - 1][start:stop]
-        before = h[t - 2][start:stop] if t > 1 else h0[start:stop]
-        for i in range(u.shape[0]):
-            dz = dh_t[i] + u[i] * later[i]
-            dz = zero if h_t[i] <= 0 else dz
-            dx_t[i] = dz
-            dz_s = dh_s[i] + u[i] * dz
-            dz_s = zero if h_s[i] <= 0 else dz_s
-            dx_s[i] = dz_s
-            du[i] += dz * h_s[i] + dz_s * before[i]
-        later, t = dx_s, t - 2
-
-
-def _leaky_backward(dh, h, u, h0, last, slope, dx, du, start, stop):
-    u, du = u[start:stop], du[start:stop]
-    later = last[start:stop]
-    for t in range(h.shape[0] - 1, -1, -1):
-        dh_t, h_t, dx_t = dh[t][start:stop], h[t][start:stop], dx[t][start:stop]
-        before = h[t - 1][start:stop] if t > 0 else h0[start:stop]
-        for i in range(u.shape[0]):
-            dz = dh_t[i] + u[i] * later[i]
-            dz = dz if h_t[i] > 0 else slope * dz
-            dx_t[i] = dz
-            du[i] += dz * before[i]
-        later = dx_t
-
-
-def _tanh_backward(dh, h, u, h0, last, one, dx, du, start, stop):
-    u, du = u[start:stop], du[start:stop]
-    later = last[start:stop]
-    for t in range(h.shape[0] - 1, -1, -1):
-        dh_t, h_t, dx_t = dh[t][start:stop], h[t][start:stop], dx[t][start:stop]
-        before = h[t - 1][start:stop] if t > 0 else h0[start:stop]
-        for i in range(u.shape[0]):
-            dz = dh_t[i] + u[i] * later[i]
-            dz = dz * (one - h_t[i] * h_t[i])
-            dx_t[i] = dz
-            du[i] += dz * before[i]
-        later = dx_t
-
-
-_REAL = {torch.float32: "float32", torch.float64: "float64"}
-_FORWARD = {"relu": _relu, "leaky_relu": _leaky, "identity": _leaky}
+_FORWARD = {"relu": cpu_kernels.relu, "leaky_relu": cpu_kernels.leaky, "identity": cpu_kernels.leaky}
 _BACKWARD = {
-    "relu": _relu_backward,
-    "leaky_relu": _leaky_backward,
-    "identity": _leaky_backward,
-    "tanh": _tanh_backward,
+    "relu": cpu_kernels.relu_backward,
+    "leaky_relu": cpu_kernels.leaky_backward,
+    "identity": cpu_kernels.leaky_backward,
+    "tanh": cpu_kernels.tanh_backward,
 }
 # The constant a kernel reads, handed over in its dtype because a literal would turn float32 into float64.
 # The identity is a leaky ReLU of slope 1.

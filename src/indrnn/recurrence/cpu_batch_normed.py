@@ -12,16 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from indrnn.recurrence.cpu import as_numpy, compiled, over_columns
+from indrnn.recurrence.cpu import as_numpy, compiled, over_columns, stretches
 
 _STRETCH = 1 << 21  # bytes of one chunk
+_STEPS = 4  # rows at once, as in cpu.py
 
 
 def missing(dtype: torch.dtype) -> str | None:
     """What keeps this machine from using these kernels, None if nothing does. The first call compiles."""
     try:
-        for function in _SIGNATURES:
-            _kernel(function, dtype)
+        for kernel_of in _GIVEN:
+            _kernel(kernel_of, dtype, _STEPS)
     except Exception as error:  # as in cpu.missing
         return f"{type(error).__name__}: {error}"
     return None
@@ -34,27 +35,37 @@ def forward(
     """-> y, h (T, B, N), mean and biased variance of h (N,); see normed. Without weight all but h is empty."""
     T, (B, N) = len(x), h0.shape
     h = x.new_empty(T, B, N)
-    rows, u_row, before = as_numpy(h, T, B * N), as_numpy(u.repeat(B), B * N), as_numpy(h0, B * N)
+    rows, u_row, first = as_numpy(h, T, B * N), as_numpy(u.repeat(B), B * N), as_numpy(h0, B * N)
     b_row = as_numpy((torch.zeros_like(u) if b is None else b).repeat(B), B * N)
     sums = np.zeros((2, B * N))  # in float64: the variance is a difference of two large numbers
-    zero, kernel = rows.dtype.type(0), _kernel(_states if weight is None else _states_and_sums, x.dtype)
-    for steps in _chunks(T, h[0]):
+    zero = rows.dtype.type(0)
+    kernel_of, to = (_states, []) if weight is None else (_states_and_sums, [sums])
+    for chunk in _chunks(T, h[0]):
         if W is None:
-            h[steps] = x[steps]
+            h[chunk] = x[chunk]
         else:
-            torch.mm(x[steps].reshape(-1, x.shape[2]), W.t(), out=h[steps].view(-1, N))
-        given = rows[steps], b_row, u_row, before, zero, *([] if weight is None else [sums])
-        over_columns(lambda start, stop, given=given: kernel(*given, start, stop), T, B * N)
-        before = rows[steps][-1]
+            torch.mm(x[chunk].reshape(-1, x.shape[2]), W.t(), out=h[chunk].view(-1, N))
+
+        def walk(start: int, stop: int, chunk: slice = chunk) -> None:
+            for t, steps in stretches(chunk.start, chunk.stop, _STEPS):
+                before = rows[t.start - 1] if t.start else first
+                _kernel(kernel_of, x.dtype, steps)(rows[t], b_row, u_row, before, zero, *to, start, stop)
+
+        over_columns(walk, len(rows[chunk]), B * N)
     if weight is None:
         return x.new_empty(0), h, x.new_empty(0), x.new_empty(0)
     y = x.new_empty(T, B, N)
-    first, second = torch.from_numpy(sums.reshape(2, B, N).sum(1) / (T * B))
-    mean, var = first, (second - first * first).clamp_(min=0)
+    first_moment, second_moment = torch.from_numpy(sums.reshape(2, B, N).sum(1) / (T * B))
+    mean, var = first_moment, (second_moment - first_moment * first_moment).clamp_(min=0)
     gain = weight * (var + eps).rsqrt()
     lines = torch.stack([gain * scale, (bias - gain * mean) * scale]).to(x.dtype)
-    out, lines, kernel = as_numpy(y, T, B * N), as_numpy(lines, 2, B * N), _kernel(_line, x.dtype)
-    over_columns(lambda start, stop: kernel(rows, lines, out, start, stop), T, B * N)
+    out, lines = as_numpy(y, T, B * N), as_numpy(lines, 2, B * N)
+
+    def apply(start: int, stop: int) -> None:
+        for t, steps in stretches(0, T, _STEPS):
+            _kernel(_line, x.dtype, steps)(rows[t], lines, out[t], start, stop)
+
+    over_columns(apply, T, B * N)
     return y, h, mean.to(x.dtype, copy=True), var.to(x.dtype)
 
 
@@ -78,27 +89,25 @@ def backward(
         p, q, r, dweight, dbias = _through_norm(grad, rows, weight, mean.double(), var.double(), eps, scale.double(), T)
     lines = torch.stack([a.expand(B, N) for a in (u, p, q, r)])
     lines, first, du_db = as_numpy(lines.to(h.dtype), 4, B * N), as_numpy(h0, B * N), np.zeros((2, B * N))
-    zero, later, kernel = rows.dtype.type(0), np.zeros(B * N, rows.dtype), _kernel(_states_backward, h.dtype)
+    zero, later = rows.dtype.type(0), np.zeros(B * N, rows.dtype)
     dW = h.new_zeros(0, 0) if W is None else torch.zeros_like(W)
-    for steps in reversed(_chunks(T, h[0])):
-        dz = dx[steps] if W is None else h.new_empty(h[steps].shape)
+    for chunk in reversed(_chunks(T, h[0])):
+        dz = dx[chunk] if W is None else h.new_empty(h[chunk].shape)
         out = as_numpy(dz, len(dz), B * N)
-        given = (
-            grad[steps],
-            rows[steps],
-            lines,
-            rows[steps.start - 1] if steps.start else first,
-            later,
-            zero,
-            out,
-            du_db,
-        )
-        over_columns(lambda start, stop, given=given: kernel(*given, start, stop), T, B * N)
+
+        def walk(start: int, stop: int, chunk: slice = chunk, out: np.ndarray = out, later: np.ndarray = later) -> None:
+            for s, steps in reversed(stretches(0, len(out), _STEPS)):
+                t = slice(chunk.start + s.start, chunk.start + s.stop)
+                before, after = rows[t.start - 1] if t.start else first, out[s.stop] if s.stop < len(out) else later
+                given = grad[t], rows[t], lines, before, after, zero, out[s], du_db
+                _kernel(_states_backward, h.dtype, steps)(*given, start, stop)
+
+        over_columns(walk, len(out), B * N)
         later = out[0].copy()
         if W is not None:  # while dz is in the cache
             dz = dz.view(-1, N)
-            dW.addmm_(dz.t(), x[steps].reshape(-1, x.shape[2]))
-            torch.mm(dz, W, out=dx[steps].view(-1, x.shape[2]))
+            dW.addmm_(dz.t(), x[chunk].reshape(-1, x.shape[2]))
+            torch.mm(dz, W, out=dx[chunk].view(-1, x.shape[2]))
     du, db = torch.from_numpy(du_db.reshape(2, B, N).sum(1))
     dh0 = u * torch.from_numpy(later).view(B, N)
     return dx, dW, *(a.to(h.dtype, copy=True) for a in (db, du, dh0, dweight, dbias))
@@ -107,8 +116,13 @@ def backward(
 def _through_norm(grad, rows, weight, mean, var, eps, scale, T):
     """p, q, r of the line above, dweight, dbias; statistics and scale in float64."""
     B, N = scale.shape
-    sums, kernel = np.zeros((2, B * N)), _kernel(_products, torch.from_numpy(rows).dtype)
-    over_columns(lambda start, stop: kernel(grad, rows, sums, start, stop), T, B * N)
+    sums = np.zeros((2, B * N))
+
+    def walk(start: int, stop: int) -> None:
+        for t, steps in stretches(0, T, _STEPS):
+            _kernel(_products, weight.dtype, steps)(grad[t], rows[t], sums, start, stop)
+
+    over_columns(walk, T, B * N)
     dbias, with_h = (torch.from_numpy(sums).view(2, B, N) * scale).sum(1)
     deviation = (var + eps).rsqrt()
     dweight = deviation * (with_h - mean * dbias)
@@ -123,69 +137,93 @@ def _chunks(T: int, step: Tensor) -> list[slice]:
     return [slice(t, min(t + steps, T)) for t in range(0, T, steps)]
 
 
-def _kernel(function, dtype):
-    real = {torch.float32: "float32", torch.float64: "float64"}[dtype]
-    signature = _SIGNATURES[function].replace("row", f"{real}[::1]").replace("mat", f"{real}[:,::1]")
-    return compiled(function, f"void({signature.replace('real', real)},int64,int64)")
+def _kernel(kernel_of, dtype, steps):
+    return compiled(kernel_of, _GIVEN[kernel_of], dtype, steps)
 
 
-def _states(h, b, u, h0, zero, start, stop):  # in place: W x before, h after
-    b, u, before = b[start:stop], u[start:stop], h0[start:stop]
-    for t in range(h.shape[0]):
-        h_t = h[t][start:stop]
-        for i in range(u.shape[0]):
-            z = (h_t[i] + b[i]) + u[i] * before[i]
-            h_t[i] = zero if z <= 0 else z  # this way round a NaN stays a NaN
-        before = h_t
+# As in cpu_kernels.py, for ``steps`` rows at once.
 
 
-def _states_and_sums(h, b, u, h0, zero, sums, start, stop):
-    b, u, before = b[start:stop], u[start:stop], h0[start:stop]
-    first, second = sums[0][start:stop], sums[1][start:stop]
-    for t in range(h.shape[0]):
-        h_t = h[t][start:stop]
-        for i in range(u.shape[0]):
-            z = (h_t[i] + b[i]) + u[i] * before[i]
-            z = zero if z <= 0 else z
-            h_t[i] = z
-            first[i] += z
-            second[i] += z * z
-        before = h_t
+def _states(steps):
+    def kernel(h, b, u, h0, zero, start, stop):  # in place: W x before, h after
+        before = h0
+        for t in range(0, h.shape[0], steps):
+            for i in range(start, stop):
+                z = before[i]
+                for k in range(steps):
+                    z = (h[t + k, i] + b[i]) + u[i] * z
+                    z = zero if z <= 0 else z  # this way round a NaN stays a NaN
+                    h[t + k, i] = z
+            before = h[t + steps - 1]
+
+    return kernel
 
 
-def _line(h, lines, y, start, stop):
-    a, c = lines[0][start:stop], lines[1][start:stop]
-    for t in range(h.shape[0]):
-        h_t, y_t = h[t][start:stop], y[t][start:stop]
-        for i in range(a.shape[0]):
-            y_t[i] = a[i] * h_t[i] + c[i]
+def _states_and_sums(steps):
+    def kernel(h, b, u, h0, zero, sums, start, stop):
+        before, first, second = h0, sums[0], sums[1]
+        for t in range(0, h.shape[0], steps):
+            for i in range(start, stop):
+                z, first_i, second_i = before[i], first[i], second[i]
+                for k in range(steps):
+                    z = (h[t + k, i] + b[i]) + u[i] * z
+                    z = zero if z <= 0 else z
+                    h[t + k, i] = z
+                    first_i += z
+                    second_i += z * z
+                first[i], second[i] = first_i, second_i
+            before = h[t + steps - 1]
+
+    return kernel
 
 
-def _products(dy, h, sums, start, stop):
-    first, second = sums[0][start:stop], sums[1][start:stop]
-    for t in range(h.shape[0]):
-        dy_t, h_t = dy[t][start:stop], h[t][start:stop]
-        for i in range(first.shape[0]):
-            first[i] += dy_t[i]
-            second[i] += dy_t[i] * h_t[i]
+def _line(steps):
+    def kernel(h, lines, y, start, stop):
+        a, c = lines[0], lines[1]
+        for t in range(0, h.shape[0], steps):
+            for i in range(start, stop):
+                for k in range(steps):
+                    y[t + k, i] = a[i] * h[t + k, i] + c[i]
+
+    return kernel
 
 
-def _states_backward(dy, h, lines, h0, last, zero, dz, du_db, start, stop):
-    u, p, q, r = lines[0][start:stop], lines[1][start:stop], lines[2][start:stop], lines[3][start:stop]
-    du, db, later = du_db[0][start:stop], du_db[1][start:stop], last[start:stop]
-    for t in range(h.shape[0] - 1, -1, -1):
-        dy_t, h_t, dz_t = dy[t][start:stop], h[t][start:stop], dz[t][start:stop]
-        before = h[t - 1][start:stop] if t > 0 else h0[start:stop]
-        for i in range(u.shape[0]):
-            g = (p[i] * dy_t[i] + r[i]) + (q[i] * h_t[i] + u[i] * later[i])
-            g = zero if h_t[i] <= 0 else g
-            dz_t[i] = g
-            du[i] += g * before[i]
-            db[i] += g
-        later = dz_t
+def _products(steps):
+    def kernel(dy, h, sums, start, stop):
+        first, second = sums[0], sums[1]
+        for t in range(0, h.shape[0], steps):
+            for i in range(start, stop):
+                first_i, second_i = first[i], second[i]
+                for k in range(steps):
+                    first_i += dy[t + k, i]
+                    second_i += dy[t + k, i] * h[t + k, i]
+                first[i], second[i] = first_i, second_i
+
+    return kernel
 
 
-_SIGNATURES = {
+def _states_backward(steps):
+    def kernel(dy, h, lines, h0, last, zero, dz, du_db, start, stop):
+        u, p, q, r, du, db = lines[0], lines[1], lines[2], lines[3], du_db[0], du_db[1]
+        later = last
+        for t in range(h.shape[0] - steps, -1, -steps):
+            before = h[t - 1] if t > 0 else h0
+            for i in range(start, stop):
+                g, h_k, du_i, db_i = later[i], h[t + steps - 1, i], du[i], db[i]
+                for k in range(steps - 1, -1, -1):
+                    g = (p[i] * dy[t + k, i] + r[i]) + (q[i] * h_k + u[i] * g)
+                    g = zero if h_k <= 0 else g
+                    dz[t + k, i] = g
+                    h_k = h[t + k - 1, i] if k > 0 else before[i]
+                    du_i += g * h_k
+                    db_i += g
+                du[i], db[i] = du_i, db_i
+            later = dz[t]
+
+    return kernel
+
+
+_GIVEN = {
     _states: "mat,row,row,row,real",
     _states_and_sums: "mat,row,row,row,real,float64[:,::1]",
     _line: "mat,mat,mat",

@@ -1,12 +1,15 @@
 """How fast the recurrence, the layer and a whole update are on one CPU core, as ratios taken in one process.
 
 Shapes: T time, B batch, M input, N neurons. Times are minima over rounds in which everything that is compared takes
-its turn, in milliseconds: what a busy machine adds hits both sides of a ratio.
+its turn, in milliseconds: what a busy machine adds hits both sides of a ratio. ``cache`` is where the arrays of a row
+can lie, because a kernel that waits for memory is another one than a kernel that computes.
 """
 
+import contextlib
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -33,6 +36,28 @@ PARTS = {  # how torch's profiler calls it begins: what it is
     "aten::_fused_adam_": "Adam",
     "aten::fill_": "zeros for gradients",
 }
+
+
+CACHES = Path("/sys/devices/system/cpu/cpu0/cache")  # of Linux: its Documentation/ABI/testing/sysfs-devices-system-cpu
+
+
+def cache(size: int) -> str:
+    """The first cache of a core that has room for so many bytes: L1, L2, ...; memory; unknown where none is listed.
+
+    The last one may be shared with other cores, and with what else runs on them.
+    """
+    rooms = {}
+    for place in CACHES.glob("index*"):
+        with contextlib.suppress(OSError):  # a virtual machine may list caches without a size
+            level, kind, room = ((place / name).read_text().strip() for name in ("level", "type", "size"))
+            if kind != "Instruction":
+                rooms[int(level)] = int(room.removesuffix("K")) << 10
+    return next((f"L{level}" for level in sorted(rooms) if size <= rooms[level]), "memory") if rooms else "unknown"
+
+
+def sizes(T: int, B: int, N: int, arrays: int) -> dict[str, Any]:
+    """What a row says of its arrays: T, B, N, and where so many float32 ones of (T, B, N) lie."""
+    return {"T": T, "B": B, "N": N, "cache": cache(arrays * T * B * N * 4)}
 
 
 def best(calls: dict[str, Callable[[], Any]], rounds: int, warm_up: int = 2) -> dict[str, float]:
@@ -64,9 +89,9 @@ def recurrences(rounds: int) -> list[dict[str, Any]]:
             },
             rounds if T < 5000 else max(3, rounds // 3),
         )
-        for name, add in (("forward", "add, 1 read"), ("backward", "add, 2 reads")):
+        for name, add, arrays in (("forward", "add, 1 read", 2), ("backward", "add, 2 reads", 3)):
             what = f"recurrence {name}"
-            rows.append({"what": what, "T": T, "B": B, "N": N} | against(what, times[name], times[add]))
+            rows.append({"what": what} | sizes(T, B, N, arrays) | against(what, times[name], times[add]))
     return rows
 
 
@@ -83,7 +108,8 @@ def layer_steps(rounds: int) -> list[dict[str, Any]]:
             },
             rounds if T < 5000 else max(3, rounds // 3),
         )
-        rows.append({"what": "layer step", "T": T, "B": B, "N": N}
+        arrays = 4  # x, h, dy, dx: the gradient of h is never written whole
+        rows.append({"what": "layer step"} | sizes(T, B, N, arrays)
                     | against("layer step", times["layer"], times["products"]))  # fmt: skip
     return rows
 
@@ -133,7 +159,8 @@ def update(rounds: int, T: int = 784, B: int = 32) -> dict[str, Any]:
     """A whole update of plain-6 against its matrix products, with each part's share."""
     step = Update(T, B)
     times = best({"update": step, "products": step.products}, rounds)
-    row = {"what": "update", "T": T, "B": B, "N": 128} | against("update", times["update"], times["products"])
+    arrays = 12  # h and y of six layers, kept for the backward pass
+    row = {"what": "update"} | sizes(T, B, 128, arrays) | against("update", times["update"], times["products"])
     return row | {"shares": step.shares()}
 
 
@@ -151,7 +178,7 @@ def networks(rounds: int, B: int = 32, N: int = 128) -> list[dict[str, Any]]:
             "IndRNN, 1 layer, Python loop": IndRNNLayer(N, N, 1.0, (0.0, 1.0), backend="reference"),
         }
         times = best({name: partial(forward_backward, cell, x, dy) for name, cell in cells.items()}, rounds)
-        rows += [{"what": name, "T": T, "B": B, "N": N} | against("", ms, times["IndRNN, 1 layer"])
+        rows += [{"what": name} | sizes(T, B, N, 4) | against("", ms, times["IndRNN, 1 layer"])
                  for name, ms in times.items()]  # fmt: skip
     return rows
 
