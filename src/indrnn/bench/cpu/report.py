@@ -10,7 +10,7 @@ from indrnn import files, markdown_text, provenance
 from indrnn.bench.cpu import language, layers, memory, skeletons
 from indrnn.machine import device_name
 
-HEADS = ["T", "B", "N", "ms", "yardstick ms", "ratio", "bar", "reached"]
+HEADS = ["T", "B", "N", "arrays in", "ms", "yardstick ms", "ratio", "bar", "reached"]
 
 
 def measure(rounds: int, out: Path) -> str:
@@ -84,6 +84,6 @@ def markdown(found: dict[str, Any]) -> str:
 
 
 def row(name: str, x: dict[str, Any]) -> list[str]:
-    sizes = [str(x[key]) for key in ("T", "B", "N")]
+    sizes = [*(str(x[key]) for key in ("T", "B", "N")), x["cache"]]
     measured = [f"{x['ms']:.2f}", f"{x['yardstick_ms']:.2f}", f"{x['ratio']:.2f}", f"{x['bar']:.1f}"]
     return [name, *sizes, *measured, "yes" if x["ratio"] <= x["bar"] else "no"]
