@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import os
 import platform
+import subprocess
 import sys
 
 import torch
@@ -31,6 +32,16 @@ def device_name(accelerator: str, count: int = 1) -> str:
             if line.startswith("model name"):
                 return f"{line.split(':', 1)[1].strip()} ({os.cpu_count()} cores)"
     return f"{platform.processor() or platform.machine()} ({os.cpu_count()} cores)"
+
+
+def on_the_card() -> int | None:
+    """How many processes compute on this machine's GPUs now, this one included; None where the driver's tool is not."""
+    command = ["nvidia-smi", "--query-compute-apps=pid", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return None if done.returncode else len(done.stdout.split())
 
 
 def matrix_products(precision: str) -> None:

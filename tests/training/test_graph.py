@@ -1,11 +1,16 @@
 """An update as one graph: the code path with a recorder that calls instead, and with tensors that hold no numbers."""
 
+import itertools
+from types import SimpleNamespace
+
 import pytest
 import torch
+from hydra.utils import instantiate
 from test_run import DIGITS, PLATEAU, SMALL, Killed, folder, kill_at, rows_of
 from test_sitting import LANGUAGE
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
+from indrnn import configs
 from indrnn.data import Data
 from indrnn.errors import UserError
 from indrnn.layers import few_passes
@@ -175,3 +180,23 @@ def test_the_folder_holds_what_any_run_leaves(config, called):
     cfg = config(*SMALL, GRAPH)
     train(cfg)
     assert sorted(p.name for p in folder(cfg).iterdir()) == ["curve.csv", "lock", "run.json", "weights.pt"]
+
+
+WITHOUT = {  # experiment and model: why
+    ("ptb_word", model): "pieces of many lengths"
+    for model in ("indrnn", "res_indrnn", "dense_indrnn", "lstm", "irnn", "gru", "rnn_tanh")
+} | {("ptb_char", "dense_indrnn"): "pieces of many lengths"}
+
+
+def test_all_experiments_and_models_have_graphs_on_a_gpu_but_those_with_a_reason(called):
+    experiments = sorted(path.stem for path in (configs.CONF / "experiment").glob("*.yaml"))
+    models = sorted(path.stem for path in (configs.CONF / "model").glob("*.yaml"))
+    found = {}
+    for experiment, model in itertools.product(experiments, models):
+        cfg = configs.build([f"experiment={experiment}", f"model={model}", "machine=gpu"])
+        assert cfg.machine.graph and cfg.machine.compile is None
+        task = SimpleNamespace(on_device=None)
+        graph.graph_(task, instantiate(cfg.data), cfg.machine.devices)
+        if graph.word_of(task) != "true":
+            found[experiment, model] = graph.word_of(task).removeprefix("eager: ")
+    assert found == WITHOUT

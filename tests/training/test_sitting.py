@@ -113,6 +113,7 @@ def test_the_record_lists_the_sittings_with_their_devices(config, monkeypatch):
     assert (first["device"], first["updates"]) == ("a GPU", [0, 8])  # two in a row on one device are one
     assert (last["device"], last["updates"]) == ("a CPU", [8, 12]) and done["device"] == "a CPU"
     assert first["seconds"] + last["seconds"] == pytest.approx(done["wall_seconds"], abs=0.1)
+    assert first["examples_a_second"] == pytest.approx(8 * 8 / first["seconds"], rel=0.2)
     assert {"commit", "source", "versions"} <= set(first) and record.read(folder(cfg)) == done
     assert record.devices([done]) == ["a GPU", "a CPU"]
 

@@ -165,8 +165,6 @@ class LanguageModel(Task):
 
     def on_train_start(self) -> None:
         self.carried = apply_to_collection(self.carried, Tensor, lambda h: h.to(self.device))
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats()
 
     def on_train_end(self) -> None:
         if self.device.type == "cuda":

@@ -15,11 +15,13 @@ from omegaconf import DictConfig
 from indrnn import configs, files, provenance, record
 from indrnn.data import Data
 from indrnn.errors import UserError
-from indrnn.machine import device_name
+from indrnn.machine import device_name, on_the_card
 from indrnn.tasks import Task
 from indrnn.training.compiled import how
 from indrnn.training.graph import word_of
 from indrnn.training.tensors import load_tensors, save_tensors, set_aside
+
+SPAN = ("updates", "seconds", "examples_a_second", "peak_bytes", "on_the_card")  # of a sitting: how it went
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +39,9 @@ class Sitting:
         self.config, self.folder = configs.signed(cfg), folder_of(cfg)
         self.path, self.signature = self.folder / "last.ckpt", self.folder.name
         self.device = device_name(cfg.machine.accelerator, cfg.machine.devices)
-        self.began = time.monotonic()
+        self.began, self.on_a_gpu = time.monotonic(), cfg.machine.accelerator in ("gpu", "cuda")
+        if self.on_a_gpu:
+            torch.cuda.reset_peak_memory_stats()
         past = self._load()
         self.started = past.get("started", datetime.now(UTC).isoformat(timespec="seconds"))
         self.wall_seconds = past.get("wall_seconds", 0.0)
@@ -75,12 +79,15 @@ class Sitting:
             now["compile"] = compiled
         if graph := word_of(self.task):
             now["graph"] = graph
-        span = {"updates": [self.first, self.task.update], "seconds": round(time.monotonic() - self.began, 2)}
-        *others, last = self.before or [{}]
-        if last and now == {key: value for key, value in last.items() if key not in span}:
-            span = {"updates": [last["updates"][0], self.task.update], "seconds": last["seconds"] + span["seconds"]}
-            return [*others, now | span | {"seconds": round(span["seconds"], 2)}]
-        return [*self.before, now | span]
+        first, seconds, before = self.first, time.monotonic() - self.began, self.before
+        if before and now == {key: value for key, value in before[-1].items() if key not in SPAN}:
+            *before, last = before
+            first, seconds = last["updates"][0], seconds + last["seconds"]
+        rate = (self.task.update - first) * self.data.batch_size / seconds
+        span = {"updates": [first, self.task.update], "seconds": round(seconds, 2), "examples_a_second": round(rate, 1)}
+        if self.on_a_gpu:
+            span |= {"peak_bytes": torch.cuda.max_memory_allocated(), "on_the_card": on_the_card()}
+        return [*before, now | span]
 
     def end(self, status: str, metrics: dict[str, float]) -> dict[str, Any]:
         """Write the record and return it; of a run that needs no further sitting keep weights and no checkpoint.
