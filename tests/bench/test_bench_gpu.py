@@ -90,7 +90,7 @@ def test_everything_is_measured_and_reported(compiled, tmp_path, monkeypatch, de
     assert counts == {
         "recurrence": 2 * 2 * 2,  # shapes, dtypes, passes
         "layers": 2 * 2 * 2 * 7,  # settings, precisions, lengths, cells
-        "calls": 1 + 2 * 3,
+        "calls": 1 + 2 * 4,
         "backends": 2 * 2 * 2 * 2,
         "launches": 2 * 2,
         "parts": 3,
@@ -136,7 +136,7 @@ def test_what_is_not_measured_says_why_and_the_others_go_on(tmp_path, monkeypatc
     line = next(line for line in text.splitlines() if line.startswith("| adding") and "forward" in line)
     assert line.endswith("| - | out of memory |") or line.endswith("| -    | out of memory |")
     assert "- recurrence: forward, fp32, T = 6, B = 2: out of memory." in text
-    assert sum("us" in x for x in rows["calls"]) == 5  # not the two of triton
+    assert sum("us" in x for x in rows["calls"]) == 7  # not the two of triton
     assert "'triton' was asked for, but it does not compute relu on cpu tensors." in " ".join(text.split())
 
 

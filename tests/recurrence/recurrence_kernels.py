@@ -24,8 +24,7 @@ from recurrence_samples import (
 )
 from torch.library import opcheck
 
-import indrnn.recurrence as package
-from indrnn.recurrence import available_backends, recurrence, reference, scan, scan_triton, walk
+from indrnn.recurrence import available_backends, choice, recurrence, reference, scan, scan_triton, walk
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 PAIRS = pairs(["triton", "scan"])
@@ -147,7 +146,7 @@ def refuse(*_, **__):
 @pytest.fixture
 def forget():
     """What was chosen for a device is remembered: forget it before and after."""
-    remembered = (package._choose, package._warn_about, scan._kernels_run)
+    remembered = (choice.choose, choice.first_that_runs, choice.warn_about, scan._kernels_run)
     for cache in remembered:
         cache.cache_clear()
     yield
@@ -161,7 +160,7 @@ def test_where_no_kernel_runs_the_next_backend_takes_over_with_one_warning_each(
     with pytest.warns(RuntimeWarning) as caught:
         for _ in range(2):
             for dtype in TOLERANCE:
-                chosen = package._choose(("triton", "scan", "reference"), DEVICE, "relu", dtype)
+                chosen = choice.first_that_runs(("triton", "scan", "reference"), DEVICE, "relu", dtype)
                 assert chosen is scan
                 torch.testing.assert_close(
                     chosen.forward(x, u, h0, "relu", 0.0), reference.forward(x, u, h0, "relu", 0.0)
@@ -177,7 +176,7 @@ def test_a_kernel_that_computes_something_else_is_not_used(monkeypatch, forget):
     forward = walk.forward
     monkeypatch.setattr(walk, "forward", lambda *a: forward(*a) * 1.001)
     with pytest.warns(RuntimeWarning, match="wrong numbers"):
-        chosen = package._choose(("triton", "reference"), DEVICE, "tanh", torch.float32)
+        chosen = choice.first_that_runs(("triton", "reference"), DEVICE, "tanh", torch.float32)
     assert chosen is reference
 
 

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from indrnn.recurrence import scan_triton, walk
-from indrnn.recurrence.reference import activate, pull_back
+from indrnn.recurrence.reference import activate, pull_back, state_or_zeros
 
 
 def serves(device_type: str, activation: str) -> bool:
@@ -48,8 +48,8 @@ def chunk_length(T: int) -> int:
     return 8 * max(1, math.isqrt(T // 128))
 
 
-def forward(x: Tensor, u: Tensor, h0: Tensor, activation: str, negative_slope: float) -> Tensor:
-    length = chunk_length(len(x))
+def forward(x: Tensor, u: Tensor, h0: Tensor | None, activation: str, negative_slope: float) -> Tensor:
+    h0, length = state_or_zeros(h0, x), chunk_length(len(x))
     if _kernels_run(activation, x.dtype, x.device):
         return scan_triton.forward(x, u, h0, activation, length)
     return forward_in_chunks(x, u, h0, activation, length)
@@ -58,7 +58,7 @@ def forward(x: Tensor, u: Tensor, h0: Tensor, activation: str, negative_slope: f
 def backward(
     dh: Tensor, h: Tensor, u: Tensor, h0: Tensor, activation: str, negative_slope: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    length = chunk_length(len(h))
+    h0, length = state_or_zeros(h0, h), chunk_length(len(h))
     if _kernels_run(activation, h.dtype, h.device):
         return scan_triton.backward(dh, h, u, h0, activation, length)
     return backward_in_chunks(dh, h, u, h0, activation, length)

@@ -51,7 +51,8 @@ def trial(
     return None if all(close) else "its kernels compute wrong numbers on this device"
 
 
-def forward(x: Tensor, u: Tensor, h0: Tensor, activation: str, negative_slope: float) -> Tensor:
+def forward(x: Tensor, u: Tensor, h0: Tensor | None, activation: str, negative_slope: float) -> Tensor:
+    h0 = reference.state_or_zeros(h0, x)
     h = torch.empty_like(x, memory_format=torch.contiguous_format)
     walk(x.contiguous(), u.contiguous(), h0.contiguous()[None], h, activation, negative_slope)
     return h
@@ -60,6 +61,7 @@ def forward(x: Tensor, u: Tensor, h0: Tensor, activation: str, negative_slope: f
 def backward(
     dh: Tensor, h: Tensor, u: Tensor, h0: Tensor, activation: str, negative_slope: float
 ) -> tuple[Tensor, Tensor, Tensor]:
+    h0 = reference.state_or_zeros(h0, h)
     ends = torch.zeros_like(h0)[None]
     return walk_back(dh.contiguous(), h.contiguous(), u.contiguous(), h0, ends, activation, negative_slope)
 

@@ -13,10 +13,9 @@ from typing import Any
 
 import torch
 
-from indrnn import recurrence as room
 from indrnn.bench.gpu.kernels import PASSES, attempt, device_ms, one_pass
 from indrnn.bench.gpu.sizes import Sizes
-from indrnn.recurrence import recurrence, walk
+from indrnn.recurrence import choice, recurrence, walk
 
 N = 128  # neurons, wherever only the number of columns matters
 SETTINGS = ("BLOCK", "num_warps", "AHEAD")  # of walk.LAUNCH
@@ -77,7 +76,7 @@ def best_launches(rows: list[dict[str, Any]], now: dict[str, int]) -> list[dict[
 
 
 def backends(device: torch.device, sizes: Sizes) -> list[dict[str, Any]]:
-    """Walk and scan over steps and columns: for SCAN_FROM_STEPS and SCAN_UP_TO_COLUMNS of indrnn.recurrence."""
+    """Walk and scan over steps and columns: for SCAN_FROM_STEPS and SCAN_UP_TO_COLUMNS of indrnn.recurrence.choice."""
     rows = []
     for T, columns, what, backend in itertools.product(sizes.steps, sizes.columns, PASSES, sizes.backends):
         row = {"T": T, "columns": columns, "what": what, "backend": backend}
@@ -87,19 +86,46 @@ def backends(device: torch.device, sizes: Sizes) -> list[dict[str, Any]]:
 
 def scan_is_chosen(T: int, columns: int) -> bool:
     """Whether "auto" scans on a GPU today."""
-    return T >= room.SCAN_FROM_STEPS and columns <= room.SCAN_UP_TO_COLUMNS
+    return choice.scan_is_faster(T, 1, columns)
 
 
 def calls(device: torch.device, sizes: Sizes) -> list[dict[str, Any]]:
-    """Microseconds of a call at T = 1, B = 1, many in a row: what Python, torch and the launches cost."""
+    """Microseconds of a call at T = 1, B = 1, many in a row: what Python, torch and the launches cost.
+
+    The backend "nothing" launches no kernel: what is left is the host's.
+    """
     x, u = torch.randn(1, 1, N, device=device, requires_grad=True), torch.rand(N, device=device, requires_grad=True)
     dh, plain = torch.ones(1, 1, N, device=device), x.detach()
     named = {"torch.relu, for comparison": partial(torch.relu, plain)}
-    for backend in ("auto", *sizes.backends):
+    for backend in ("auto", *sizes.backends, "nothing"):
         walk = partial(recurrence, backend=backend)
         named[f"forward, {backend}"] = partial(walk, plain, u.detach())
         named[f"forward and backward, {backend}"] = partial(forward_backward, walk, x, u, dh)
-    return [attempt({"what": what}, partial(per_call, call, device, sizes.calls)) for what, call in named.items()]
+    choice.BACKENDS["nothing"] = Nothing
+    try:
+        return [attempt({"what": what}, partial(per_call, call, device, sizes.calls)) for what, call in named.items()]
+    finally:
+        del choice.BACKENDS["nothing"]
+
+
+class Nothing:
+    """A backend whose numbers are whatever lies in the memory that it is given."""
+
+    @staticmethod
+    def serves(device_type: str, activation: str) -> bool:
+        return True
+
+    @staticmethod
+    def missing(activation: str, dtype: torch.dtype, device: torch.device) -> None:
+        return None
+
+    @staticmethod
+    def forward(x: torch.Tensor, *_: Any) -> torch.Tensor:
+        return torch.empty_like(x)
+
+    @staticmethod
+    def backward(dh: torch.Tensor, h: torch.Tensor, u: torch.Tensor, *_: Any) -> tuple[torch.Tensor, ...]:
+        return torch.empty_like(h), torch.empty_like(u), torch.empty_like(h[0])
 
 
 def forward_backward(walk: Callable, x: torch.Tensor, u: torch.Tensor, dh: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -17,7 +17,8 @@ from indrnn import files, provenance
 from indrnn.bench.gpu import constants, kernels, layers, report, update
 from indrnn.bench.gpu.sizes import Sizes
 from indrnn.errors import UserError
-from indrnn.recurrence import SCAN_FROM_STEPS, SCAN_UP_TO_COLUMNS, available_backends, walk
+from indrnn.recurrence import available_backends, walk
+from indrnn.recurrence.choice import SCAN_FROM_STEPS, SCAN_UP_TO_COLUMNS
 
 # In this order: what may take long comes last, and everything before it is written by then.
 PARTS: dict[str, Callable[[torch.device, Sizes], list[dict[str, Any]]]] = {
