@@ -13,7 +13,7 @@ from indrnn import files
 from indrnn.bench.gpu import constants, kernels, layers, parts, report, update
 from indrnn.bench.gpu.sizes import Sizes
 from indrnn.errors import UserError
-from indrnn.recurrence import walk
+from indrnn.recurrence import launches
 
 CPU = torch.device("cpu")
 DEVICES = [CPU, torch.device("cuda", 0)] if torch.cuda.is_available() else [CPU]
@@ -27,7 +27,7 @@ SMALL = Sizes(
     steps=(4, 8),
     columns=(128, 256),
     launched=((6, 256),),
-    grid=((32, 64), (1,), (8,)),
+    grid=((32, 64), (1,), (8,), (6,)),
     networks=(
         ("plain-6 MNIST", f"experiment=quick/smnist model=indrnn {TINY}", "fp32"),
         ("PTB characters", f"experiment=quick/ptb_char model=indrnn data.seq_len=6 {TINY}", "fp32 bf16"),
@@ -229,26 +229,31 @@ def test_lstm_against_indrnn():
 
 
 def test_every_launch_setting_is_tried_and_the_old_one_comes_back(monkeypatch):
-    before, seen = dict(walk.LAUNCH), []
+    def now(kernel, T, columns):
+        return tuple(launches.settings(kernel, CPU, 4, T, columns)[key] for key in constants.SETTINGS)
+
+    before, seen = now("walk", 5, 8), []
 
     def timed(what, T, columns, device, backend, rounds):
-        seen.append((T, columns, what, *walk.LAUNCH.values()))
+        seen.append((T, columns, what, *now({"forward": "walk", "backward": "walk_back"}[what], T, columns)))
         return {"ms": 1.0}
 
     monkeypatch.setattr(constants, "timed", timed)
     rows = constants.launches(CPU, Sizes())
-    assert len(set(seen)) == len(rows) == 5 * 2 * 27 and walk.LAUNCH == before
-    assert {tuple(x[key] for key in before) for x in rows} == {row[3:] for row in seen}
+    assert len(set(seen)) == len(rows) == 5 * 2 * 27 and now("walk", 5, 8) == before
+    assert {tuple(x[key] for key in constants.SETTINGS) for x in rows} == {row[3:] for row in seen}
+    assert {tuple(x[key] for key in constants.SETTINGS) for x in rows if x["now"]} == {before}
 
 
 def test_the_best_launch_of_each_shape_and_of_all():
     def row(T, BLOCK, ms):
-        return {"T": T, "columns": 8, "what": "forward", "BLOCK": BLOCK, "num_warps": 1, "AHEAD": 8, "ms": ms}
+        settings = {"BLOCK": BLOCK, "num_warps": 1, "AHEAD": 8, "STAGES": 6}
+        return {"T": T, "columns": 8, "what": "forward", "now": BLOCK == 32, "ms": ms} | settings
 
     rows = [row(5, 32, 2.0), row(5, 64, 1.0), row(5, 128, 1.1), row(9, 32, 1.0), row(9, 64, 4.0), row(9, 128, 1.1)]
     rows += [row(9, 256, None) | {"skipped": "out of memory"}]
     del rows[-1]["ms"]
-    first, second, of_all = constants.best_launches(rows, {"BLOCK": 32, "num_warps": 1, "AHEAD": 8})
+    first, second, of_all = constants.best_launches(rows)
     assert (first["now_ms"], first["ms"], first["BLOCK"]) == (2.0, 1.0, 64)
     assert (second["now_ms"], second["ms"], second["BLOCK"]) == (1.0, 1.0, 32)
     assert of_all["BLOCK"] == 128 and of_all["ms"] == pytest.approx(1.1) and of_all["now_ms"] == pytest.approx(2**0.5)

@@ -23,8 +23,19 @@ from recurrence_samples import (
     strided,
 )
 from torch.library import opcheck
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
-from indrnn.recurrence import available_backends, choice, recurrence, reference, scan, scan_triton, walk
+from indrnn.recurrence import (
+    available_backends,
+    choice,
+    operators,
+    recurrence,
+    reference,
+    scan,
+    scan_triton,
+    walk,
+    walk_kernels,
+)
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 PAIRS = pairs(["triton", "scan"])
@@ -63,6 +74,64 @@ def test_any_strides_and_no_h0(backend):
 def test_long_memory_in_float32(backend):
     T = 5000 if DEVICE.type == "cuda" else 300  # the interpreter takes 10 ms a step
     assert_like_reference(backend, "relu", *long_memory(T, 6, DEVICE))
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """Names of our kernels that are launched, and within the mode those of torch's operators, whatever they do."""
+    names = []
+    kind = type(walk_kernels.walk)
+    run = kind.run
+
+    def counted(kernel, *arguments, **options):
+        names.append(kernel.__name__)
+        with _disable_current_modes():  # the interpreter copies tensors
+            return run(kernel, *arguments, **options)
+
+    class Ran(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            names.append(str(function))
+            return function(*args, **(kwargs or {}))
+
+    monkeypatch.setattr(kind, "run", counted)
+    monkeypatch.setattr(operators, "is_eager", lambda *_: True)  # or the mode would see the operators alone
+    return names, Ran()
+
+
+WALK, BACK = ["walk"], ["walk_back", "sum_parts"]
+SCAN, SCAN_BACK = ["chunk_lines", "over_chunks"], ["chunk_lines_back", "over_chunks_back"]
+NO_KERNEL = ("aten.empty", "aten.new_empty", "aten.detach", "aten.view")  # as their names begin
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("mixed", [False, True], ids=["one dtype", "u and h0 in float32"])
+@pytest.mark.parametrize("with_h0", [False, True], ids=["no h0", "h0"])
+@pytest.mark.parametrize(
+    "backend, T, forward, backward",
+    [("triton", 20, WALK, BACK), ("scan", 20, SCAN + WALK, SCAN_BACK + BACK), ("scan", 5, WALK, BACK)],
+)
+def test_nothing_else_runs_on_a_gpu(ran, backend, T, forward, backward, with_h0, mixed, dtype):
+    names, seen = ran
+    x, u, h0, dh = on_device(T, 2, 5, dtype)
+    wide = torch.float64 if dtype == torch.float64 else torch.float32
+    if mixed:
+        u, h0 = u.to(wide), h0.to(wide)
+    inputs = [a.requires_grad_() for a in ((x, u, h0) if with_h0 else (x, u))]
+    recurrence(*inputs, backend=backend)  # what is tried once for all is no part of a call
+
+    def kernels(call):
+        names.clear()
+        with seen:
+            result = call()
+        return result, [name for name in names if not name.startswith(NO_KERNEL)]
+
+    h, launched = kernels(lambda: recurrence(*inputs, backend=backend))
+    assert launched == forward
+    dh = dh.to(wide)
+    found, launched = kernels(lambda: torch.autograd.grad(h, inputs, dh))
+    assert launched == backward
+    assert [g.dtype for g in found] == [a.dtype for a in inputs]
+    assert "aten.mul.Tensor" in kernels(lambda: recurrence(*inputs, backend="reference"))[1]
 
 
 @pytest.mark.parametrize("backend, activation", PAIRS)

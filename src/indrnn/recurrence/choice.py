@@ -13,14 +13,11 @@ from torch import Tensor
 
 from indrnn.out_of_memory import out_of_memory
 from indrnn.recurrence import cpu, one_dtype, reference, scan, walk
+from indrnn.recurrence.launches import settings
 from indrnn.recurrence.one_dtype import computed_in
 
 BACKENDS = {"cpu": cpu, "triton": walk, "scan": scan, "reference": reference}
-IN_ONE_DTYPE = (cpu, walk, scan, reference)  # what one_dtype has to stand in front of
-# Where a GPU scans instead of walking from step to step: long sequences in few columns (b, n). A walk has as many lanes
-# as columns and a GPU wants 100,000 of them, but it reads x once and the scan twice. An estimate.
-SCAN_FROM_STEPS = 2048
-SCAN_UP_TO_COLUMNS = 16384
+IN_ONE_DTYPE = (cpu, reference)  # what one_dtype has to stand in front of
 failed: set[str] = set()  # backends that "auto" leaves alone in this process
 
 
@@ -31,7 +28,7 @@ def compute(step: str, backend: str, tensors: tuple[Tensor | None, ...], activat
     leaves that backend alone from there on.
     """
     first = tensors[0]
-    scan_first = first.is_cuda and scan_is_faster(*first.shape)
+    scan_first = first.is_cuda and scan_is_faster(first)
     module = choose(backend, first.device, activation, first.dtype, scan_first)
     try:
         if module in IN_ONE_DTYPE:
@@ -48,9 +45,11 @@ def compute(step: str, backend: str, tensors: tuple[Tensor | None, ...], activat
     return compute(step, backend, tensors, activation, *settings)
 
 
-def scan_is_faster(T: int, B: int, N: int) -> bool:
-    """On a GPU."""
-    return T >= SCAN_FROM_STEPS and B * N <= SCAN_UP_TO_COLUMNS
+def scan_is_faster(x: Tensor) -> bool:
+    """On a GPU, by the table."""
+    T, B, N = x.shape
+    where = settings("scan", x.device, x.itemsize, T, B * N)
+    return T >= where["from_steps"] and B * N <= where["up_to_columns"]
 
 
 @functools.cache
