@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from recurrence_samples import ACTIVATIONS, SLOPE, gradients, sample
+from recurrence_samples import ACTIVATIONS, SLOPE, gradients, sample, second_derivatives
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.library import opcheck
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -162,6 +162,26 @@ def test_autocast_computes_in_and_returns_float32(backend):
     assert torch.equal(h, recurrence(z.float(), u, h0, backend=backend))
     dweight, du = torch.autograd.grad(h.sum(), (weight, u))
     assert dweight.dtype == du.dtype == torch.float32
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_low_precision_is_widening_by_hand(backend, dtype):
+    """To the bit; but a second derivative of u comes in two parts, which here are narrowed before they are added."""
+
+    def within(x, u, h0):
+        return recurrence(x, u, h0, backend=backend)
+
+    def by_hand(x, u, h0):
+        return recurrence(x.float(), u.float(), h0.float(), backend=backend)
+
+    x, u, h0, dh = sample(9, 3, 5, dtype)
+    for given in ((x, u, h0), (x, u.float(), h0), (x, u, h0.float())):
+        for a, b in zip(gradients(within, *given, dh), gradients(by_hand, *given, dh), strict=True):
+            assert a.dtype == b.dtype and torch.equal(a, b)
+        for a, b in zip(second_derivatives(within, *given), second_derivatives(by_hand, *given), strict=True):
+            size, eps = b.abs().max(), torch.finfo(dtype).eps
+            torch.testing.assert_close(a / size, b / size, rtol=2 * eps, atol=2 * eps)
 
 
 @needs_cpu_backend
