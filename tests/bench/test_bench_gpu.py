@@ -15,7 +15,7 @@ from indrnn.bench import run
 from indrnn.bench.gpu import constants, kernels, layers, parts, report, update
 from indrnn.bench.gpu.sizes import Sizes
 from indrnn.errors import UserError
-from indrnn.recurrence import walk
+from indrnn.recurrence import launches
 
 CPU = torch.device("cpu")
 DEVICES = [CPU, torch.device("cuda", 0)] if torch.cuda.is_available() else [CPU]
@@ -29,7 +29,7 @@ SMALL = Sizes(
     steps=(4, 8),
     columns=(128, 256),
     launched=((6, 256),),
-    grid=((32, 64), (1,), (8,)),
+    grid=((32, 64), (1,), (8,), (6,)),
     networks=(
         ("plain-6 MNIST", f"experiment=quick/smnist model=indrnn {TINY}", "fp32"),
         ("PTB characters", f"experiment=quick/ptb_char model=indrnn data.seq_len=6 {TINY}", "fp32 bf16"),
@@ -92,9 +92,9 @@ def test_everything_is_measured_and_reported(compiled, tmp_path, monkeypatch, de
     assert counts == {
         "recurrence": 2 * 2 * 2,  # shapes, dtypes, passes
         "layers": 2 * 2 * 2 * 7,  # settings, precisions, lengths, cells
-        "calls": 1 + 2 * 3,
+        "calls": 1 + 2 * 4,
         "backends": 2 * 2 * 2 * 2,
-        "launches": 2 * 2,
+        "launches": 2 * (1 + 2),  # passes, the table's settings and others
         "parts": 3,
         "updates": 3 * 3,
         "compiled_loop": 2,
@@ -138,7 +138,7 @@ def test_what_is_not_measured_says_why_and_the_others_go_on(tmp_path, monkeypatc
     line = next(line for line in text.splitlines() if line.startswith("| adding") and "forward" in line)
     assert line.endswith("| - | out of memory |") or line.endswith("| -    | out of memory |")
     assert "- recurrence: forward, fp32, T = 6, B = 2: out of memory." in text
-    assert sum("us" in x for x in rows["calls"]) == 5  # not the two of triton
+    assert sum("us" in x for x in rows["calls"]) == 7  # not the two of triton
     assert "'triton' was asked for, but it does not compute relu on cpu tensors." in " ".join(text.split())
 
 
@@ -231,26 +231,31 @@ def test_lstm_against_indrnn():
 
 
 def test_every_launch_setting_is_tried_and_the_old_one_comes_back(monkeypatch):
-    before, seen = dict(walk.LAUNCH), []
+    def now(kernel, T, columns):
+        return tuple(launches.settings(kernel, CPU, 4, T, columns)[key] for key in constants.SETTINGS)
+
+    before, seen = {now("walk", 5, 8), now("walk_back", 5, 8)}, []
 
     def timed(what, T, columns, device, backend, rounds):
-        seen.append((T, columns, what, *walk.LAUNCH.values()))
+        seen.append((T, columns, what, *now({"forward": "walk", "backward": "walk_back"}[what], T, columns)))
         return {"ms": 1.0}
 
     monkeypatch.setattr(constants, "timed", timed)
     rows = constants.launches(CPU, Sizes())
-    assert len(set(seen)) == len(rows) == 5 * 2 * 27 and walk.LAUNCH == before
-    assert {tuple(x[key] for key in before) for x in rows} == {row[3:] for row in seen}
+    assert len(set(seen)) == len(rows) == 5 * 2 * 27 and {now("walk", 5, 8), now("walk_back", 5, 8)} == before
+    assert {tuple(x[key] for key in constants.SETTINGS) for x in rows} == {row[3:] for row in seen}
+    assert {tuple(x[key] for key in constants.SETTINGS) for x in rows if x["now"]} == before
 
 
 def test_the_best_launch_of_each_shape_and_of_all():
     def row(T, BLOCK, ms):
-        return {"T": T, "columns": 8, "what": "forward", "BLOCK": BLOCK, "num_warps": 1, "AHEAD": 8, "ms": ms}
+        settings = {"BLOCK": BLOCK, "num_warps": 1, "AHEAD": 8, "STAGES": 6}
+        return {"T": T, "columns": 8, "what": "forward", "now": BLOCK == 32, "ms": ms} | settings
 
     rows = [row(5, 32, 2.0), row(5, 64, 1.0), row(5, 128, 1.1), row(9, 32, 1.0), row(9, 64, 4.0), row(9, 128, 1.1)]
     rows += [row(9, 256, None) | {"skipped": "out of memory"}]
     del rows[-1]["ms"]
-    first, second, of_all = constants.best_launches(rows, {"BLOCK": 32, "num_warps": 1, "AHEAD": 8})
+    first, second, of_all = constants.best_launches(rows)
     assert (first["now_ms"], first["ms"], first["BLOCK"]) == (2.0, 1.0, 64)
     assert (second["now_ms"], second["ms"], second["BLOCK"]) == (1.0, 1.0, 32)
     assert of_all["BLOCK"] == 128 and of_all["ms"] == pytest.approx(1.1) and of_all["now_ms"] == pytest.approx(2**0.5)

@@ -18,8 +18,8 @@ def tiny(*overrides: str, device: str = "meta"):
 
 
 def test_what_a_plain_network_keeps_is_what_one_counts_by_hand():
-    """What W reads, what batch norm reads and h; mean and deviation of every step; the dropout mask and h0."""
-    layer = 3 * T * B * N + 2 * T * N + B * N + B * N
+    """What W reads, what batch norm reads and h; mean and deviation of every step; the dropout mask."""
+    layer = 3 * T * B * N + 2 * T * N + B * N
     decoder = T * B * N + T * B * V + 1  # what it reads, log-softmax, the sum of the targets' weights
     floats = 2 * layer + decoder
     integers = 2 * T * B + 1  # tokens, targets, how many

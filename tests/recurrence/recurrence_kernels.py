@@ -15,17 +15,29 @@ from recurrence_samples import (
     SLOPE,
     TOLERANCE,
     assert_like_reference,
+    assert_within,
     gradients,
     long_memory,
     pairs,
+    rounded_apart,
     sample,
     second_derivatives,
     strided,
 )
 from torch.library import opcheck
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
-import indrnn.recurrence as package
-from indrnn.recurrence import available_backends, recurrence, reference, scan, scan_triton, walk
+from indrnn.recurrence import (
+    available_backends,
+    choice,
+    operators,
+    recurrence,
+    reference,
+    scan,
+    scan_triton,
+    walk,
+    walk_kernels,
+)
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 PAIRS = pairs(["triton", "scan"])
@@ -66,6 +78,64 @@ def test_long_memory_in_float32(backend):
     assert_like_reference(backend, "relu", *long_memory(T, 6, DEVICE))
 
 
+@pytest.fixture
+def ran(monkeypatch):
+    """Names of our kernels that are launched, and within the mode those of torch's operators, whatever they do."""
+    names = []
+    kind = type(walk_kernels.walk)
+    run = kind.run
+
+    def counted(kernel, *arguments, **options):
+        names.append(kernel.__name__)
+        with _disable_current_modes():  # the interpreter copies tensors
+            return run(kernel, *arguments, **options)
+
+    class Ran(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            names.append(str(function))
+            return function(*args, **(kwargs or {}))
+
+    monkeypatch.setattr(kind, "run", counted)
+    monkeypatch.setattr(operators, "is_eager", lambda *_: True)  # or the mode would see the operators alone
+    return names, Ran()
+
+
+WALK, BACK = ["walk"], ["walk_back", "sum_parts"]
+SCAN, SCAN_BACK = ["chunk_lines", "over_chunks"], ["chunk_lines_back", "over_chunks_back"]
+NO_KERNEL = ("aten.empty", "aten.new_empty", "aten.detach", "aten.view")  # as their names begin
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("mixed", [False, True], ids=["one dtype", "u and h0 in float32"])
+@pytest.mark.parametrize("with_h0", [False, True], ids=["no h0", "h0"])
+@pytest.mark.parametrize(
+    "backend, T, forward, backward",
+    [("triton", 20, WALK, BACK), ("scan", 20, SCAN + WALK, SCAN_BACK + BACK), ("scan", 5, WALK, BACK)],
+)
+def test_nothing_else_runs_on_a_gpu(ran, backend, T, forward, backward, with_h0, mixed, dtype):
+    names, seen = ran
+    x, u, h0, dh = on_device(T, 2, 5, dtype)
+    wide = torch.float64 if dtype == torch.float64 else torch.float32
+    if mixed:
+        u, h0 = u.to(wide), h0.to(wide)
+    inputs = [a.requires_grad_() for a in ((x, u, h0) if with_h0 else (x, u))]
+    recurrence(*inputs, backend=backend)  # what is tried once for all is no part of a call
+
+    def kernels(call):
+        names.clear()
+        with seen:
+            result = call()
+        return result, [name for name in names if not name.startswith(NO_KERNEL)]
+
+    h, launched = kernels(lambda: recurrence(*inputs, backend=backend))
+    assert launched == forward
+    dh = dh.to(wide)
+    found, launched = kernels(lambda: torch.autograd.grad(h, inputs, dh))
+    assert launched == backward
+    assert [g.dtype for g in found] == [a.dtype for a in inputs]
+    assert "aten.mul.Tensor" in kernels(lambda: recurrence(*inputs, backend="reference"))[1]
+
+
 @pytest.mark.parametrize("backend, activation", PAIRS)
 def test_same_bits_every_time(backend, activation):
     inputs = on_device(18, 3, 13, torch.float32)
@@ -103,10 +173,13 @@ def test_the_scan_of_kernels_is_the_scan_of_torch(activation, dtype):
     for length in (8, 24):
         h = scan_triton.forward(x, u, h0, activation, length)
         defined = scan.forward_in_chunks(x, u, h0, activation, length)
-        torch.testing.assert_close(h, defined, equal_nan=True)
-        ours = scan_triton.backward(dh, defined, u, h0, activation, length)
-        exact = scan.backward_in_chunks(dh, defined, u, h0, activation, length)
-        torch.testing.assert_close(ours[::2], exact[::2], equal_nan=True)
+        assert_within(h, defined, rounded_apart(x, u, h0, defined))
+        dx, _, dh0 = scan_triton.backward(dh, defined, u, h0, activation, length)
+        exact, _, first = scan.backward_in_chunks(dh, defined, u, h0, activation, length)
+        alive = None if activation == "identity" else (defined > 0).flip(0)
+        bound = rounded_apart(dh.flip(0), u, torch.zeros_like(h0), exact.flip(0), alive).flip(0)
+        assert_within(dx, exact, bound)
+        assert_within(dh0, first, u.abs() * bound[0] + torch.finfo(dtype).eps * first.abs())
 
 
 @pytest.mark.parametrize("backend, activation", PAIRS)
@@ -147,7 +220,7 @@ def refuse(*_, **__):
 @pytest.fixture
 def forget():
     """What was chosen for a device is remembered: forget it before and after."""
-    remembered = (package._choose, package._warn_about, scan._kernels_run)
+    remembered = (choice.choose, choice.first_that_runs, choice.warn_about, scan._kernels_run)
     for cache in remembered:
         cache.cache_clear()
     yield
@@ -161,7 +234,7 @@ def test_where_no_kernel_runs_the_next_backend_takes_over_with_one_warning_each(
     with pytest.warns(RuntimeWarning) as caught:
         for _ in range(2):
             for dtype in TOLERANCE:
-                chosen = package._choose(("triton", "scan", "reference"), DEVICE, "relu", dtype)
+                chosen = choice.first_that_runs(("triton", "scan", "reference"), DEVICE, "relu", dtype)
                 assert chosen is scan
                 torch.testing.assert_close(
                     chosen.forward(x, u, h0, "relu", 0.0), reference.forward(x, u, h0, "relu", 0.0)
@@ -177,7 +250,7 @@ def test_a_kernel_that_computes_something_else_is_not_used(monkeypatch, forget):
     forward = walk.forward
     monkeypatch.setattr(walk, "forward", lambda *a: forward(*a) * 1.001)
     with pytest.warns(RuntimeWarning, match="wrong numbers"):
-        chosen = package._choose(("triton", "reference"), DEVICE, "tanh", torch.float32)
+        chosen = choice.first_that_runs(("triton", "reference"), DEVICE, "tanh", torch.float32)
     assert chosen is reference
 
 

@@ -4,6 +4,7 @@ Shapes: T time, B batch, N neurons, C chunks of time.
 """
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -16,8 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.configuration import set_hypothesis_home_dir
 from recurrence_samples import ACTIVATIONS, SCANNED, SLOPE, TOLERANCE
 
-import indrnn.recurrence as package
-from indrnn.recurrence import available_backends, recurrence, reference, scan, scan_triton, walk
+from indrnn.recurrence import available_backends, choice, launches, recurrence, reference, scan, scan_triton, walk
 
 set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "hypothesis")
 SAME = settings(deadline=None, derandomize=True, database=None, max_examples=60)
@@ -33,31 +33,59 @@ def test_kernels_on_a_gpu_or_interpreted():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@interpreted
-@pytest.mark.parametrize("capability", [80, 90])
-def test_kernels_compile_for_gpus_that_are_not_here(capability, tmp_path, monkeypatch):
-    """To machine code, which needs no GPU; what only a GPU can say, it does not."""
+KERNELS = ("walk", "walk_back", "walk_chunks", "walk_chunks_back", "chunk_lines", "chunk_lines_back")
+KERNELS += ("over_chunks", "over_chunks_back", "sum_parts")
+
+
+def compiled(name, activation="relu", dtype="fp32", even=True, capability=90):
+    """A kernel compiled as for tensors on a GPU that is not here, with what the table has for it."""
     compiler = pytest.importorskip("triton.compiler")
     from triton.backends.compiler import GPUTarget
 
     from indrnn.recurrence import scan_kernels, walk_kernels
 
+    kernel = {"walk_chunks": walk_kernels.walk, "walk_chunks_back": walk_kernels.walk_back}.get(name)
+    kernel = kernel or getattr(walk_kernels, name, None) or getattr(scan_kernels, name)
+    read = 2 if dtype != "fp32" and name in ("walk", "walk_chunks", "chunk_lines") else 4
+    settings = next(row.settings for row in launches.TABLE if row.what == name and row.bytes_read in (None, read))
+    constants = {"ACTIVATION": activation, "SLOPE": SLOPE, "LARGEST": scan_triton.largest_state(torch.float32)}
+    constants |= settings | {"EVEN": even} | ({} if "chunks" in name else {"starts": None, "after": None})
+    constants = {name: constants[name] for name in kernel.arg_names if name in constants}
+    types = {name: f"*{dtype}" if name in ("x", "dx") else "*fp32" for name in kernel.arg_names}
+    types |= {"parts": "*fp64"} if "parts" in types else {}
+    types |= {name: "i32" for name in kernel.arg_names if name in walk_kernels.SIZES}
+    types |= {name: "constexpr" for name in constants}
+    aligned = {(i,): [["tt.divisibility", 16]] for i, t in enumerate(types.values()) if t.startswith("*")}
+    source = compiler.ASTSource(kernel, types, constexprs=constants, attrs=aligned)
+    target = GPUTarget("cuda", capability, 32)
+    return compiler.compile(source, target=target, options={"num_warps": settings["num_warps"]}).asm
+
+
+@interpreted
+@pytest.mark.parametrize("capability", [80, 90])
+def test_kernels_compile_for_gpus_that_are_not_here(capability, tmp_path, monkeypatch):
+    """To machine code, which needs no GPU; what only a GPU can say, it does not."""
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    walks = [walk_kernels.walk, walk_kernels.walk_back]
-    scans = [scan_kernels.chunk_lines, scan_kernels.over_chunks, scan_kernels.chunk_lines_back]
-    cases = [(kernel, a) for kernel in walks for a in ACTIVATIONS]
-    cases += [(kernel, a) for kernel in scans for a in SCANNED]
-    cases += [(scan_kernels.over_chunks_back, "of any activation")]
-    for kernel, activation in cases:
-        given = {"ACTIVATION": activation, "SLOPE": SLOPE, "LARGEST": scan_triton.largest_state(torch.float32)}
-        given |= walk.LAUNCH
-        constants = {name: given[name] for name in kernel.arg_names if name in given}
-        types = {name: "constexpr" for name in constants}
-        types |= {name: "i32" for name in kernel.arg_names if name in walk_kernels.SIZES}
-        types = {name: "*fp64" if name == "du" else "*fp32" for name in kernel.arg_names} | types
-        source = compiler.ASTSource(kernel, types, constexprs=constants)
-        target = GPUTarget("cuda", capability, 32)
-        assert compiler.compile(source, target=target, options={"num_warps": walk.LAUNCH["num_warps"]}).asm["cubin"]
+    cases = [(name, a) for name in ("walk", "walk_back") for a in ACTIVATIONS]
+    cases += [(name, a) for name in KERNELS if "chunk" in name for a in SCANNED] + [("sum_parts", "of any activation")]
+    for name, activation in cases:
+        assert compiled(name, activation, capability=capability)["cubin"]
+
+
+@interpreted
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_no_load_in_a_loop_is_waited_for(dtype, tmp_path, monkeypatch):
+    """They are copies into shared memory, of numbers of 2 bytes where columns come in pairs: a round of every stage.
+
+    What is left of loads into registers is outside of loops: u, h0, the first state, the last round.
+    """
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    for name in KERNELS:
+        assembly = compiled(name, dtype=dtype)["ptx"]
+        loops = [body for label, body in re.findall(r"^(\$L__BB\w+):(.*?bra\s+\1;)", assembly, re.S | re.M)]
+        copying = [loop for loop in loops if "cp.async.ca" in loop]
+        assert len(copying) == 1, name
+        assert not any(re.search(r"ld\.global|cp\.async\.wait_group\s+0x?0;", loop) for loop in loops), name
 
 
 @pytest.mark.parametrize(
@@ -72,7 +100,7 @@ def test_kernels_compile_for_gpus_that_are_not_here(capability, tmp_path, monkey
     ],
 )
 def test_auto_scans_long_sequences_of_few_columns_on_a_gpu_alone(device_type, T, columns, first):
-    names = package._candidates("auto", device_type, T, columns)
+    names = choice.candidates("auto", device_type, choice.scan_is_faster(torch.empty(T, 1, columns, device="meta")))
     assert names[0] == first and names[-1] == "reference"
     assert device_type == "cuda" or names == ("cpu", "reference")
 
@@ -144,7 +172,7 @@ def test_lines_compose(sequence, h, cut):
         if len(part) == 0:
             return h
         maps = scan.chunk_maps(part, u, "relu", len(part))
-        return scan.apply_map(*(a[0] for a in maps), scan_triton.slope(u, len(part)), u, h, "relu")
+        return scan.apply_map(*(a[0] for a in maps), scan.slope_of(u, len(part)), u, h, "relu")
 
     whole, parts = through(x, h), through(x[cut:], through(x[:cut], h))
     loop = reference.forward(x, u, h, "relu", 0.0)[-1] if len(x) else h

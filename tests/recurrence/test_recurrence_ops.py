@@ -13,11 +13,24 @@ from pathlib import Path
 
 import pytest
 import torch
-from recurrence_samples import ACTIVATIONS, SLOPE, gradients, sample
+from recurrence_samples import ACTIVATIONS, SLOPE, gradients, sample, second_derivatives
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.library import opcheck
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import indrnn.recurrence as package
-from indrnn.recurrence import available_backends, cpu, recurrence, reference, scan, scan_triton, walk
+from indrnn.recurrence import (
+    available_backends,
+    choice,
+    cpu,
+    one_dtype,
+    operators,
+    recurrence,
+    reference,
+    scan,
+    scan_triton,
+    walk,
+)
 
 BACKENDS = available_backends("cpu")
 OTHER = {"scan": "identity"} | {name: "tanh" for name in ("auto", "cpu", "triton", "reference")}  # than ReLU
@@ -45,9 +58,15 @@ def forget_backends():
     """Backends are chosen and compiled once per process: forget that before and after."""
 
     def forget():
-        for remembered in (package._choose, package._warn_about, cpu.compiled, cpu._warn_about_cache):
+        for remembered in (
+            choice.choose,
+            choice.first_that_runs,
+            choice.warn_about,
+            cpu.compiled,
+            cpu._warn_about_cache,
+        ):
             remembered.cache_clear()
-        package._failed.clear()
+        choice.failed.clear()
 
     forget()
     yield
@@ -80,6 +99,41 @@ def test_compiles_with_defaults_and_other_lengths():
         torch.testing.assert_close(compiled(x, u), recurrence(x, u))
 
 
+def test_tracers_see_one_node_each_way():
+    """make_fx, as AOT autograd uses it: not what a backend does inside."""
+    x, u, _, _ = sample(5, 2, 3)
+
+    def derivative(x):
+        return torch.autograd.grad(recurrence(x, u).sum(), x)[0]
+
+    traced = make_fx(derivative)(x.requires_grad_())
+    names = [str(node.target) for node in traced.graph.nodes if "indrnn" in str(node.target)]
+    assert names == ["indrnn.recurrence.default", "indrnn.recurrence_backward.default"]
+    torch.testing.assert_close(traced(x), derivative(x))
+
+
+def test_modes_that_count_see_the_operators():
+    x, u, h0, dh = sample(5, 2, 3)
+    with Seen() as seen:
+        computed(x, u, h0, dh)
+    assert seen.count("indrnn.recurrence.default") == seen.count("indrnn.recurrence_backward.default") == 1
+
+
+class Seen(TorchDispatchMode, list):
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.append(str(function))
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+def test_many_gradients_at_once():
+    x, u, h0, dh = sample(5, 2, 3)
+    h = recurrence(x.requires_grad_(), u, h0)
+    many = torch.stack([dh, 2 * dh])
+    (dx,) = torch.autograd.grad(h, x, many, retain_graph=True, is_grads_batched=True)
+    torch.testing.assert_close(dx, torch.stack([torch.autograd.grad(h, x, g, retain_graph=True)[0] for g in many]))
+
+
 @pytest.mark.parametrize("backend", ["auto", *BACKENDS])
 def test_meta_tensors_get_shapes_without_numbers(backend):
     x, u, h0 = (a.to("meta").requires_grad_() for a in sample(5, 2, 3, torch.float32)[:3])
@@ -108,6 +162,26 @@ def test_autocast_computes_in_and_returns_float32(backend):
     assert torch.equal(h, recurrence(z.float(), u, h0, backend=backend))
     dweight, du = torch.autograd.grad(h.sum(), (weight, u))
     assert dweight.dtype == du.dtype == torch.float32
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_low_precision_is_widening_by_hand(backend, dtype):
+    """To the bit; but a second derivative of u comes in two parts, which here are narrowed before they are added."""
+
+    def within(x, u, h0):
+        return recurrence(x, u, h0, backend=backend)
+
+    def by_hand(x, u, h0):
+        return recurrence(x.float(), u.float(), h0.float(), backend=backend)
+
+    x, u, h0, dh = sample(9, 3, 5, dtype)
+    for given in ((x, u, h0), (x, u.float(), h0), (x, u, h0.float())):
+        for a, b in zip(gradients(within, *given, dh), gradients(by_hand, *given, dh), strict=True):
+            assert a.dtype == b.dtype and torch.equal(a, b)
+        for a, b in zip(second_derivatives(within, *given), second_derivatives(by_hand, *given), strict=True):
+            size, eps = b.abs().max(), torch.finfo(dtype).eps
+            torch.testing.assert_close(a / size, b / size, rtol=2 * eps, atol=2 * eps)
 
 
 @needs_cpu_backend
@@ -260,7 +334,7 @@ def test_full_memory_does_not_change_the_backend(monkeypatch, forget_backends):
     monkeypatch.setattr(cpu, "forward", full)
     with pytest.raises(RuntimeError, match="can't allocate"):
         computed(*sample(5, 2, 3, torch.float32))
-    assert not package._failed
+    assert not choice.failed
 
 
 @needs_cpu_backend
@@ -282,7 +356,7 @@ def test_a_broken_cache_costs_a_compilation_and_one_warning(monkeypatch, forget_
 
 def test_importing_is_light():
     """numba and triton take long to import, and triton may be absent: not before the first use that needs them."""
-    for module in (package, cpu, reference, scan, scan_triton, walk):
+    for module in (package, choice, cpu, one_dtype, operators, reference, scan, scan_triton, walk):
         top = ast.parse(Path(module.__file__).read_text()).body
         names = [n.name for s in top if isinstance(s, ast.Import) for n in s.names]
         names += [s.module for s in top if isinstance(s, ast.ImportFrom)]

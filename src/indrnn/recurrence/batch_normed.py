@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 
 from indrnn.recurrence import cpu_batch_normed
+from indrnn.recurrence.operators import gradients as recurrence_gradients
+from indrnn.recurrence.operators import register
 
 
 def serves(x: Tensor, activation: str, backend: str) -> bool:
@@ -51,13 +53,14 @@ def normed_recurrence(
         scale: dropout mask divided by 1 - p; ones if omitted.
     """
     h0 = _first_state(x, u, h0)
-    return _forward(x, W, b, u, h0, weight, bias, eps, torch.ones_like(h0) if scale is None else scale)
+    scale = torch.ones_like(h0) if scale is None else scale
+    return torch.ops.indrnn.normed_recurrence.default(x, W, b, u, h0, weight, bias, eps, scale)
 
 
 def layer(x: Tensor, W: Tensor, b: Tensor, u: Tensor, h0: Tensor | None) -> Tensor:
     """-> h of the above, without batch norm and mask; differentiable twice."""
     h0 = _first_state(x, u, h0)
-    return _forward(x, W, b, u, h0, None, None, 0.0, torch.ones_like(h0))[1]
+    return torch.ops.indrnn.normed_recurrence.default(x, W, b, u, h0, None, None, 0.0, torch.ones_like(h0))[1]
 
 
 def _first_state(x: Tensor, u: Tensor, h0: Tensor | None) -> Tensor:
@@ -72,32 +75,14 @@ def _first_state(x: Tensor, u: Tensor, h0: Tensor | None) -> Tensor:
     return h0.to(x.dtype)
 
 
-@torch.library.custom_op("indrnn::normed_recurrence", mutates_args=())
-def _forward(
-    x: Tensor, W: Tensor | None, b: Tensor | None, u: Tensor, h0: Tensor,
-    weight: Tensor | None, bias: Tensor | None, eps: float, scale: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    return cpu_batch_normed.forward(x, W, b, u, h0, weight, bias, eps, scale)
-
-
-@torch.library.custom_op("indrnn::normed_recurrence_backward", mutates_args=())
-def _backward(
-    dy: Tensor, x: Tensor, W: Tensor | None, h: Tensor, u: Tensor, h0: Tensor,
-    weight: Tensor | None, mean: Tensor, var: Tensor, eps: float, scale: Tensor,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    return cpu_batch_normed.backward(dy, x, W, h, u, h0, weight, mean, var, eps, scale)
-
-
-@_forward.register_fake
-def _(x, W, b, u, h0, weight, bias, eps, scale):
+def _fake_forward(x, W, b, u, h0, weight, bias, eps, scale):
     states = x.new_empty(len(x), *h0.shape)
     if weight is None:
         return x.new_empty(0), states, x.new_empty(0), x.new_empty(0)
     return states, torch.empty_like(states), torch.empty_like(u), torch.empty_like(u)
 
 
-@_backward.register_fake
-def _(dy, x, W, h, u, h0, weight, mean, var, eps, scale):
+def _fake_backward(dy, x, W, h, u, h0, weight, mean, var, eps, scale):
     dW = x.new_empty(0, 0) if W is None else torch.empty_like(W)
     of_norm = x.new_empty(0) if weight is None else weight
     return x.new_empty(x.shape), dW, *(torch.empty_like(a) for a in (u, u, h0, of_norm, of_norm))
@@ -115,7 +100,8 @@ def _differentiate(ctx, dy, dh, *_):
     x, W, h, u, h0, weight, mean, var, scale = ctx.saved_tensors
     if (dh is None and dy is not None) or weight is None:
         dy = dh if weight is None else dy
-        dx, dW, db, du, dh0, dweight, dbias = _backward(dy, x, W, h, u, h0, weight, mean, var, ctx.eps, scale)
+        given = dy, x, W, h, u, h0, weight, mean, var, ctx.eps, scale
+        dx, dW, db, du, dh0, dweight, dbias = torch.ops.indrnn.normed_recurrence_backward.default(*given)
     else:  # somebody asked for the states, too
         dx, dW, db, du, dh0, dweight, dbias = _step_by_step(dy, dh, x, W, h, u, h0, weight, ctx.eps, scale)
     if W is None:
@@ -135,7 +121,7 @@ def _step_by_step(dy, dh, x, W, h, u, h0, weight, eps, scale):
         dweight, dbias = (g * standard).sum((0, 1)), g.sum((0, 1))
         through_norm = weight * r * (g - g.mean((0, 1)) - standard * (g * standard).mean((0, 1)))
         dh = through_norm if dh is None else dh + through_norm
-    dz, du, dh0 = torch.ops.indrnn.recurrence_backward(dh, h, u, h0, "relu", 0.0, "auto")
+    dz, du, dh0 = recurrence_gradients(dh, h, u, h0, "relu", 0.0, "auto")
     if W is None:
         return dz, None, None, du, dh0, dweight, dbias
     return dz @ W, dz.flatten(0, 1).t() @ x.flatten(0, 1), dz.sum((0, 1)), du, dh0, dweight, dbias
@@ -162,5 +148,14 @@ def _differentiate_backward(ctx, *gradients):
     return dy, x, W, h, u, h0, weight, None, None, None, None
 
 
-_forward.register_autograd(_differentiate, setup_context=_save_for_backward)
-_backward.register_autograd(_differentiate_backward, setup_context=_save_for_second_backward)
+register(
+    "indrnn::normed_recurrence(Tensor x, Tensor? W, Tensor? b, Tensor u, Tensor h0, "
+    "Tensor? weight, Tensor? bias, float eps, Tensor scale) -> (Tensor, Tensor, Tensor, Tensor)",
+    cpu_batch_normed.forward, _fake_forward, _differentiate, _save_for_backward,
+)  # fmt: skip
+register(
+    "indrnn::normed_recurrence_backward(Tensor dy, Tensor x, Tensor? W, Tensor h, Tensor u, Tensor h0, "
+    "Tensor? weight, Tensor mean, Tensor var, float eps, Tensor scale)"
+    " -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
+    cpu_batch_normed.backward, _fake_backward, _differentiate_backward, _save_for_second_backward,
+)  # fmt: skip

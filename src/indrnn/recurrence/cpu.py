@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from indrnn.recurrence import cpu_kernels
+from indrnn.recurrence.reference import state_or_zeros
 
 # Wide enough to stream, narrow enough for u and the previous row to stay in the L2 cache.
 _BLOCK = 8192
@@ -47,13 +48,14 @@ def missing(activation: str, dtype: torch.dtype, device: torch.device) -> str | 
     return None
 
 
-def forward(x: Tensor, u: Tensor, h0: Tensor, activation: str, negative_slope: float) -> Tensor:
+def forward(x: Tensor, u: Tensor, h0: Tensor | None, activation: str, negative_slope: float) -> Tensor:
     T, B, N = x.shape
     h = x.new_empty(T, B, N)
     if activation == "tanh":
-        return _forward_tanh(x, u, h0, h)
+        return _forward_tanh(x, u, state_or_zeros(h0, x), h)
     rows, out = as_numpy(x, T, B * N), as_numpy(h, T, B * N)
-    u_row, first = as_numpy(u.repeat(B), B * N), as_numpy(h0, B * N)
+    u_row = as_numpy(u.repeat(B), B * N)
+    first = np.zeros_like(u_row) if h0 is None else as_numpy(h0, B * N)
     slope = out.dtype.type(_SLOPE.get(activation, negative_slope))
 
     def walk(start: int, stop: int) -> None:
@@ -66,12 +68,13 @@ def forward(x: Tensor, u: Tensor, h0: Tensor, activation: str, negative_slope: f
 
 
 def backward(
-    dh: Tensor, h: Tensor, u: Tensor, h0: Tensor, activation: str, negative_slope: float
+    dh: Tensor, h: Tensor, u: Tensor, h0: Tensor | None, activation: str, negative_slope: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     T, B, N = h.shape
     dx = h.new_empty(T, B, N)
     grad, rows, out = as_numpy(dh, T, B * N), as_numpy(h, T, B * N), as_numpy(dx, T, B * N)
-    u_row, first = as_numpy(u.repeat(B), B * N), as_numpy(h0, B * N)
+    u_row = as_numpy(u.repeat(B), B * N)
+    first = np.zeros_like(u_row) if h0 is None else as_numpy(h0, B * N)
     # Up to T·B terms of very different sizes: summed in float64.
     du, last = np.zeros(B * N), np.zeros_like(u_row)
     slope = out.dtype.type(_SLOPE.get(activation, negative_slope))

@@ -5,7 +5,7 @@
 Every other backend is tested against this file. `forward` is differentiable by autograd to any order;
 `backward` and `second_backward` write the first two derivatives out, so that no backend saves more than h.
 
-Shapes: T time, B batch, N neurons; x, h and their gradients (T, B, N), u (N,), h0 (B, N).
+Shapes: T time, B batch, N neurons; x, h and their gradients (T, B, N), u (N,), h0 (B, N), None for zeros.
 """
 
 import torch
@@ -20,7 +20,8 @@ def missing(activation: str, dtype: torch.dtype, device: torch.device) -> None:
     return None
 
 
-def forward(x: Tensor, u: Tensor, h0: Tensor, activation: str, negative_slope: float) -> Tensor:
+def forward(x: Tensor, u: Tensor, h0: Tensor | None, activation: str, negative_slope: float) -> Tensor:
+    h0 = state_or_zeros(h0, x)
     h, steps = h0, []
     for x_t in x.unbind(0):
         h = activate(x_t + u * h, activation, negative_slope)
@@ -30,9 +31,10 @@ def forward(x: Tensor, u: Tensor, h0: Tensor, activation: str, negative_slope: f
 
 
 def backward(
-    dh: Tensor, h: Tensor, u: Tensor, h0: Tensor, activation: str, negative_slope: float
+    dh: Tensor, h: Tensor, u: Tensor, h0: Tensor | None, activation: str, negative_slope: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """dz_t = σ'_t ⊙ (dh_t + u ⊙ dz_{t+1}); returns dx = dz, du = Σ dz_t ⊙ h_{t-1}, dh0 = u ⊙ dz_1."""
+    h0 = state_or_zeros(h0, h)
     dz, du = torch.zeros_like(h0), torch.zeros_like(h0)
     dx = torch.empty_like(h)
     for t in reversed(range(len(h))):
@@ -65,6 +67,10 @@ def second_backward(
     if activation == "tanh":  # the only σ' that changes with h: (1 - h²)' = -2h
         gh = gh - 2 * h * (v + u * q_before) * (dh + u * _later(dz))
     return q, gh, gu, gh0
+
+
+def state_or_zeros(h0: Tensor | None, like: Tensor) -> Tensor:
+    return like.new_zeros(like.shape[1:]) if h0 is None else h0
 
 
 def activate(z: Tensor, activation: str, negative_slope: float) -> Tensor:

@@ -30,8 +30,9 @@ import warnings
 import torch
 from torch import Tensor
 
-from indrnn.recurrence import scan_triton, walk
-from indrnn.recurrence.reference import activate, pull_back
+from indrnn.recurrence import one_dtype, scan_triton, walk
+from indrnn.recurrence.one_dtype import computed_in
+from indrnn.recurrence.reference import activate, pull_back, state_or_zeros
 
 
 def serves(device_type: str, activation: str) -> bool:
@@ -48,20 +49,21 @@ def chunk_length(T: int) -> int:
     return 8 * max(1, math.isqrt(T // 128))
 
 
-def forward(x: Tensor, u: Tensor, h0: Tensor, activation: str, negative_slope: float) -> Tensor:
+def forward(x: Tensor, u: Tensor, h0: Tensor | None, activation: str, negative_slope: float) -> Tensor:
     length = chunk_length(len(x))
-    if _kernels_run(activation, x.dtype, x.device):
+    if _kernels_run(activation, computed_in(x.dtype), x.device):
         return scan_triton.forward(x, u, h0, activation, length)
-    return forward_in_chunks(x, u, h0, activation, length)
+    return one_dtype.forward(forward_in_chunks, x, u, h0, activation, length)
 
 
 def backward(
-    dh: Tensor, h: Tensor, u: Tensor, h0: Tensor, activation: str, negative_slope: float
-) -> tuple[Tensor, Tensor, Tensor]:
+    dh: Tensor, h: Tensor, u: Tensor, h0: Tensor | None, activation: str, negative_slope: float,
+    dtype: torch.dtype | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     length = chunk_length(len(h))
     if _kernels_run(activation, h.dtype, h.device):
-        return scan_triton.backward(dh, h, u, h0, activation, length)
-    return backward_in_chunks(dh, h, u, h0, activation, length)
+        return scan_triton.backward(dh, h, u, h0, activation, length, dtype)
+    return one_dtype.backward(backward_in_chunks, dh, h, u, h0, activation, length, dtype)
 
 
 @functools.cache
@@ -74,7 +76,8 @@ def _kernels_run(activation: str, dtype: torch.dtype, device: torch.device) -> b
     return reason is None
 
 
-def forward_in_chunks(x: Tensor, u: Tensor, h0: Tensor, activation: str, length: int) -> Tensor:
+def forward_in_chunks(x: Tensor, u: Tensor, h0: Tensor | None, activation: str, length: int) -> Tensor:
+    h0 = state_or_zeros(h0, x)
     h = torch.empty_like(x, memory_format=torch.contiguous_format)
     h[:1] = activate(x[:1] + u * h0, activation, 0.0)
     states = _states_before(x[1:], u, h[:1], activation, length)
@@ -86,8 +89,9 @@ def forward_in_chunks(x: Tensor, u: Tensor, h0: Tensor, activation: str, length:
 
 
 def backward_in_chunks(
-    dh: Tensor, h: Tensor, u: Tensor, h0: Tensor, activation: str, length: int
+    dh: Tensor, h: Tensor, u: Tensor, h0: Tensor | None, activation: str, length: int
 ) -> tuple[Tensor, Tensor, Tensor]:
+    h0 = state_or_zeros(h0, h)
     dx = torch.empty_like(h)
     dz = _gradients_after(dh, h, u, h0, activation, length)
     du = torch.zeros_like(dz)
@@ -111,10 +115,15 @@ def chunk_maps(x: Tensor, u: Tensor, activation: str, length: int) -> tuple[Tens
         x_j = x[j::length][:whole]
         left, right = x_j + u * left, x_j + u * right
         if activation == "relu":
-            slope = scan_triton.slope(u, j + 1)
+            slope = slope_of(u, j + 1)
             knee = torch.where((left < 0) & (slope > 0), (knee - left / slope).clamp(max=largest), knee)
             left, right = torch.relu(left), torch.relu(right)
     return knee, left, right
+
+
+def slope_of(u: Tensor, length: int) -> Tensor:
+    """u^length, in float64: rounded `length` times, the slope would err to the same side in every chunk."""
+    return u.double().pow(length).to(u.dtype)
 
 
 def apply_map(
@@ -132,7 +141,7 @@ def apply_map(
 def _states_before(x: Tensor, u: Tensor, first: Tensor, activation: str, length: int) -> Tensor:
     """h before every chunk of x, from ``first`` (1, B, N) before them all; (0, B, N) where there is no chunk."""
     maps = chunk_maps(x, u, activation, length)
-    slope, states = scan_triton.slope(u, length), list(first)
+    slope, states = slope_of(u, length), list(first)
     for c in range(-(-len(x) // length) - 1):
         states.append(apply_map(*(a[c] for a in maps), slope, u, states[c], activation))
     return torch.stack(states) if states else first
@@ -141,7 +150,7 @@ def _states_before(x: Tensor, u: Tensor, first: Tensor, activation: str, length:
 def _gradients_after(dh: Tensor, h: Tensor, u: Tensor, h0: Tensor, activation: str, length: int) -> Tensor:
     """dz of the step after every chunk."""
     left = h0.new_zeros(-(-len(h) // length), *h0.shape)
-    slope, alive = scan_triton.slope(u, length), torch.ones_like(left, dtype=torch.bool)
+    slope, alive = slope_of(u, length), torch.ones_like(left, dtype=torch.bool)
     for j in reversed(range(length)):
         h_j = h[j::length]
         n = len(h_j)

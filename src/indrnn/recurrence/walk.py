@@ -1,12 +1,12 @@
 """The recurrence on a GPU, sequential in time: a column (b, n) is one lane that walks from the first step to the last.
 
 Compiled by Triton on first use. With Triton's interpreter on a CPU (TRITON_INTERPRET=1 set before the first import of
-triton) it serves CPU tensors too, for tests. Reads x, h and dh contiguous as (T, B, N) and copies what is not. A
-gradient of u is summed by each lane in the order of time and then over the lanes by torch.sum, without atomics: the
-same bits every time.
+triton) it serves CPU tensors too, for tests. Reads x, h and dh contiguous as (T, B, N) and copies what is not; nothing
+else runs but one kernel forward and two backward. A gradient of u is summed by each lane in the order of time and
+then over the lanes in a fixed order, without atomics: the same bits every time.
 
-Shapes: T time, B batch, N neurons, C chunks of time; x, h and their gradients (T, B, N), u (N,), h0 (B, N), starts,
-ends (C, B, N).
+Shapes: T time, B batch, N neurons, C chunks of time; x, h and their gradients (T, B, N), u (N,), h0 (B, N) or None for
+zeros, starts, after (C - 1, B, N).
 """
 
 import os
@@ -16,9 +16,8 @@ import torch
 from torch import Tensor
 
 from indrnn.recurrence import reference
-
-# 32 lanes are one warp: 4,096 columns are then 128 programs, about one for each processor of a GPU.
-LAUNCH = {"BLOCK": 32, "AHEAD": 8, "num_warps": 1}
+from indrnn.recurrence.launches import settings
+from indrnn.recurrence.one_dtype import computed_in
 
 
 def serves(device_type: str, activation: str) -> bool:
@@ -51,44 +50,52 @@ def trial(
     return None if all(close) else "its kernels compute wrong numbers on this device"
 
 
-def forward(x: Tensor, u: Tensor, h0: Tensor, activation: str, negative_slope: float) -> Tensor:
-    h = torch.empty_like(x, memory_format=torch.contiguous_format)
-    walk(x.contiguous(), u.contiguous(), h0.contiguous()[None], h, activation, negative_slope)
-    return h
+def forward(x: Tensor, u: Tensor, h0: Tensor | None, activation: str, negative_slope: float) -> Tensor:
+    return walk(x.contiguous(), u.contiguous(), contiguous(h0), None, activation, negative_slope, len(x))
 
 
 def backward(
-    dh: Tensor, h: Tensor, u: Tensor, h0: Tensor, activation: str, negative_slope: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    ends = torch.zeros_like(h0)[None]
-    return walk_back(dh.contiguous(), h.contiguous(), u.contiguous(), h0, ends, activation, negative_slope)
+    dh: Tensor, h: Tensor, u: Tensor, h0: Tensor | None, activation: str, negative_slope: float,
+    dtype: torch.dtype | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    given = dh.contiguous(), h.contiguous(), u.contiguous(), contiguous(h0), None
+    return walk_back(*given, activation, negative_slope, len(h), dtype)
 
 
 def walk(
-    x: Tensor, u: Tensor, starts: Tensor, h: Tensor, activation: str, negative_slope: float,
-    begin: int = 0, chunk: int | None = None,
-) -> None:  # fmt: skip
-    """Fills h from step ``begin`` on, in chunks (one, if no length is given) that start from the states ``starts``."""
+    x: Tensor, u: Tensor, h0: Tensor | None, starts: Tensor | None, activation: str, negative_slope: float, chunk: int
+) -> Tensor:
+    """h, in chunks of ``chunk`` steps, the first one longer by one; all but the first start from ``starts``."""
     from indrnn.recurrence.walk_kernels import walk
 
     T, B, N = x.shape
-    sizes = (begin, T if chunk is None else chunk, T, B * N, N)
-    launch(walk, starts, x, u, starts, h, *sizes, **options(activation, negative_slope))
+    h = torch.empty_like(x, dtype=computed_in(x.dtype))
+    given = x, u, h0, starts, h, chunk, T, B * N, N
+    if T > 0:
+        name, chunks = ("walk", 1) if starts is None else ("walk_chunks", len(starts) + 1)
+        launch(walk, name, x, chunks, *given, **options(activation, negative_slope))
+    return h
 
 
 def walk_back(
-    dh: Tensor, h: Tensor, u: Tensor, h0: Tensor, ends: Tensor, activation: str, negative_slope: float,
-    chunk: int | None = None,
+    dh: Tensor, h: Tensor, u: Tensor, h0: Tensor | None, after: Tensor | None, activation: str, negative_slope: float,
+    chunk: int, dtype: torch.dtype | None,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """dx, du, dh0, in chunks (one, if no length is given) that start from the dz after them, ``ends``."""
-    from indrnn.recurrence.walk_kernels import walk_back
+    """dx in ``dtype``, du, dh0, in chunks that start from the dz after them, ``after``; zeros after the last."""
+    from indrnn.recurrence.walk_kernels import sum_parts, walk_back
 
     T, B, N = h.shape
-    dx, du = torch.empty_like(h), torch.zeros_like(ends, dtype=torch.float64)
-    sizes = (T if chunk is None else chunk, T, B * N, N)
-    if T > 0:
-        launch(walk_back, ends, dh, h, u, h0.contiguous(), ends, dx, du, *sizes, **options(activation, negative_slope))
-    return dx, du.sum((0, 1)).to(h.dtype), u * dx[0] if T > 0 else torch.zeros_like(h0)
+    name, chunks = ("walk_back", 1) if after is None else ("walk_chunks_back", len(after) + 1)
+    dx, du = torch.empty_like(h, dtype=dtype), torch.empty_like(u)
+    dh0 = h.new_empty(B, N) if h0 is None else torch.empty_like(h0)
+    parts = h.new_empty(chunks, B, N, dtype=torch.float64)
+    given = dh, h, u, h0, after, dx, parts, dh0, chunk, T, B * N, N
+    launch(walk_back, name, h, chunks, *given, **options(activation, negative_slope))
+    if N > 0:
+        how = settings("sum_parts", h.device, 8, chunks * B, N)
+        with torch.cuda.device_of(h):
+            sum_parts[(-(-N // how["WIDTH"]),)](parts, du, chunks * B, N, **how)
+    return dx, du, dh0
 
 
 def options(activation: str, negative_slope: float) -> dict[str, str | float]:
@@ -96,9 +103,18 @@ def options(activation: str, negative_slope: float) -> dict[str, str | float]:
     return {"ACTIVATION": activation, "SLOPE": negative_slope if activation == "leaky_relu" else 0.0}
 
 
-def launch(kernel: Callable, of_chunks: Tensor, *arguments: Tensor | int, **options: str | float) -> None:
-    """One program for each block of columns of each chunk, on the device and the current stream of ``of_chunks``."""
-    chunks, B, N = of_chunks.shape
-    if of_chunks.numel() > 0:
-        with torch.cuda.device_of(of_chunks):
-            kernel[-(-B * N // LAUNCH["BLOCK"]), chunks](*arguments, **options, **LAUNCH)
+def launch(
+    kernel: Callable, name: str, like: Tensor, chunks: int, *given: Tensor | int | None, **options: str | float
+) -> None:
+    """One program for each block of columns of each chunk, on the device and current stream of ``like``, (T, B, N)."""
+    T, B, N = like.shape
+    columns = B * N
+    if columns > 0:
+        how = settings(name, like.device, like.itemsize, T, columns)
+        block = how["BLOCK"]
+        with torch.cuda.device_of(like):
+            kernel[-(-columns // block), chunks](*given, **options, EVEN=columns % block == 0, **how)
+
+
+def contiguous(a: Tensor | None) -> Tensor | None:
+    return None if a is None else a.contiguous()

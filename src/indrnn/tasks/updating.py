@@ -109,10 +109,11 @@ class Updating(LightningModule):
         """
         self.adam.zero_grad()
         loss, metric = self.measured(batch)
-        if self._trainer is None:
-            loss.backward()
-        else:
-            self.manual_backward(loss)  # several devices make their gradients common in there
+        with torch.autograd.set_multithreading_enabled(False):  # a GPU's backward here, not handed to another thread
+            if self._trainer is None:
+                loss.backward()
+            else:
+                self.manual_backward(loss)  # several devices make their gradients common in there
         self.apply_gradients()
         loss = loss.detach()
         self.train_sum += self.sums(loss, metric)

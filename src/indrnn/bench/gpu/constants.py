@@ -3,81 +3,79 @@
 Shapes: T time, B batch, N neurons, columns B·N.
 """
 
-import contextlib
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
 
-from indrnn import recurrence as room
 from indrnn.bench.gpu.kernels import PASSES, attempt, device_ms, one_pass
 from indrnn.bench.gpu.sizes import Sizes
-from indrnn.recurrence import recurrence, walk
+from indrnn.recurrence import choice, recurrence
+from indrnn.recurrence import launches as table
 
+KERNELS = ("walk", "walk_back")  # of PASSES
 N = 128  # neurons, wherever only the number of columns matters
-SETTINGS = ("BLOCK", "num_warps", "AHEAD")  # of walk.LAUNCH
+SETTINGS = ("BLOCK", "num_warps", "AHEAD", "STAGES")  # of walk and walk_back in indrnn.recurrence.launches
 
 
 def launches(device: torch.device, sizes: Sizes) -> list[dict[str, Any]]:
-    """Both passes of the triton backend with all settings of ``sizes.grid`` in the place of walk.LAUNCH."""
+    """Both passes of the triton backend with the table's settings (``now``) and with all of ``sizes.grid`` instead."""
     rows = []
-    for (T, columns), what in itertools.product(sizes.launched, PASSES):
-        for values in itertools.product(*sizes.grid):
-            settings = dict(zip(SETTINGS, values, strict=True))
-            row = {"T": T, "columns": columns, "what": what} | settings
-            with launched(settings):
+    for (T, columns), (what, kernel) in itertools.product(sizes.launched, zip(PASSES, KERNELS, strict=True)):
+        ours = table.settings(kernel, device, 4, T, columns)
+        ways = [dict(zip(SETTINGS, values, strict=True)) for values in itertools.product(*sizes.grid)]
+        for settings in [ours, *(way for way in ways if way != ours)]:
+            row = {"T": T, "columns": columns, "what": what, "now": settings == ours} | settings
+            with table.instead(**{kernel: settings}):
                 rows.append(attempt(row, partial(timed, what, T, columns, device, "triton", sizes.rounds)))
     return rows
-
-
-@contextlib.contextmanager
-def launched(settings: dict[str, int]) -> Iterator[None]:
-    """``walk.LAUNCH`` is ``settings`` meanwhile."""
-    before = dict(walk.LAUNCH)
-    walk.LAUNCH.update(settings)
-    try:
-        yield
-    finally:
-        walk.LAUNCH.update(before)
 
 
 def timed(what: str, T: int, columns: int, device: torch.device, backend: str, rounds: int) -> dict[str, float]:
     return {"ms": device_ms(one_pass(what, T, columns // N, N, device, backend=backend), device, rounds)}
 
 
-def best_launches(rows: list[dict[str, Any]], now: dict[str, int]) -> list[dict[str, Any]]:
-    """For every shape and pass: ms with the settings ``now``, the best settings and their ms; skipped rows left out.
+def best_launches(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """For every shape and pass: ms with the table's settings, the best settings and their ms; skipped rows left out.
 
     The last line is about all of them: the settings whose times are, in the geometric mean, the fewest times the best
     of each shape; ``ms`` and ``now_ms`` are these means, without unit.
     """
     measured: dict[tuple, dict[tuple, float]] = {}
+    now: dict[tuple, float] = {}
     for row in rows:
         if "ms" in row:
             case = row["T"], row["columns"], row["what"]
             measured.setdefault(case, {})[tuple(row[key] for key in SETTINGS)] = row["ms"]
-    current = tuple(now[key] for key in SETTINGS)
-    found, factors = [], {}
-    for (T, columns, what), times in measured.items():
+            if row["now"]:
+                now[case] = row["ms"]
+    found, factors, now_factors = [], {}, []
+    for case, times in measured.items():
         best = min(times, key=times.get)
-        line = {"T": T, "columns": columns, "what": what, "now_ms": times.get(current), "ms": times[best]}
+        line = dict(zip(("T", "columns", "what"), case, strict=True)) | {"now_ms": now.get(case), "ms": times[best]}
         found.append(line | dict(zip(SETTINGS, best, strict=True)))
+        now_factors += [now[case] / times[best]] if case in now else []
         for settings, ms in times.items():
             factors.setdefault(settings, []).append(ms / times[best])
-    means = {s: math.prod(f) ** (1 / len(f)) for s, f in factors.items() if len(f) == len(measured)}
+    means = {s: mean(f) for s, f in factors.items() if len(f) == len(measured)}
     if means:
         best = min(means, key=means.get)
-        line = {"T": None, "columns": None, "what": "all", "now_ms": means.get(current), "ms": means[best]}
+        all_now = mean(now_factors) if len(now_factors) == len(measured) else None
+        line = {"T": None, "columns": None, "what": "all", "now_ms": all_now, "ms": means[best]}
         found.append(line | dict(zip(SETTINGS, best, strict=True)))
     return found
 
 
+def mean(factors: list[float]) -> float:
+    return math.prod(factors) ** (1 / len(factors))
+
+
 def backends(device: torch.device, sizes: Sizes) -> list[dict[str, Any]]:
-    """Walk and scan over steps and columns: for SCAN_FROM_STEPS and SCAN_UP_TO_COLUMNS of indrnn.recurrence."""
+    """Walk and scan over steps and columns: for the row "scan" of indrnn.recurrence.launches."""
     rows = []
     for T, columns, what, backend in itertools.product(sizes.steps, sizes.columns, PASSES, sizes.backends):
         row = {"T": T, "columns": columns, "what": what, "backend": backend}
@@ -85,21 +83,43 @@ def backends(device: torch.device, sizes: Sizes) -> list[dict[str, Any]]:
     return rows
 
 
-def scan_is_chosen(T: int, columns: int) -> bool:
-    """Whether "auto" scans on a GPU today."""
-    return T >= room.SCAN_FROM_STEPS and columns <= room.SCAN_UP_TO_COLUMNS
-
-
 def calls(device: torch.device, sizes: Sizes) -> list[dict[str, Any]]:
-    """Microseconds of a call at T = 1, B = 1, many in a row: what Python, torch and the launches cost."""
+    """Microseconds of a call at T = 1, B = 1, many in a row: what Python, torch and the launches cost.
+
+    The backend "nothing" launches no kernel: what is left is the host's.
+    """
     x, u = torch.randn(1, 1, N, device=device, requires_grad=True), torch.rand(N, device=device, requires_grad=True)
     dh, plain = torch.ones(1, 1, N, device=device), x.detach()
     named = {"torch.relu, for comparison": partial(torch.relu, plain)}
-    for backend in ("auto", *sizes.backends):
+    for backend in ("auto", *sizes.backends, "nothing"):
         walk = partial(recurrence, backend=backend)
         named[f"forward, {backend}"] = partial(walk, plain, u.detach())
         named[f"forward and backward, {backend}"] = partial(forward_backward, walk, x, u, dh)
-    return [attempt({"what": what}, partial(per_call, call, device, sizes.calls)) for what, call in named.items()]
+    choice.BACKENDS["nothing"] = Nothing
+    try:
+        return [attempt({"what": what}, partial(per_call, call, device, sizes.calls)) for what, call in named.items()]
+    finally:
+        del choice.BACKENDS["nothing"]
+
+
+class Nothing:
+    """A backend whose numbers are whatever lies in the memory that it is given."""
+
+    @staticmethod
+    def serves(device_type: str, activation: str) -> bool:
+        return True
+
+    @staticmethod
+    def missing(activation: str, dtype: torch.dtype, device: torch.device) -> None:
+        return None
+
+    @staticmethod
+    def forward(x: torch.Tensor, *_: Any) -> torch.Tensor:
+        return torch.empty_like(x)
+
+    @staticmethod
+    def backward(dh: torch.Tensor, h: torch.Tensor, u: torch.Tensor, *_: Any) -> tuple[torch.Tensor, ...]:
+        return torch.empty_like(h), torch.empty_like(u), torch.empty_like(h[0])
 
 
 def forward_backward(walk: Callable, x: torch.Tensor, u: torch.Tensor, dh: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -157,7 +157,6 @@ def one_pass(
     dh = torch.randn_like(h)
 
     def backward() -> torch.Tensor:
-        dx, _, _ = torch.ops.indrnn.recurrence_backward(dh, h, u, h0, "relu", SLOPE, backend)
-        return dx.to(dtype)
+        return torch.ops.indrnn.recurrence_backward(dh, h, u, h0, "relu", SLOPE, backend, dtype)[0]
 
     return backward

@@ -17,7 +17,8 @@ from indrnn import files, provenance
 from indrnn.bench.gpu import constants, kernels, layers, report, update
 from indrnn.bench.gpu.sizes import Sizes
 from indrnn.errors import UserError
-from indrnn.recurrence import SCAN_FROM_STEPS, SCAN_UP_TO_COLUMNS, available_backends, walk
+from indrnn.recurrence import available_backends
+from indrnn.recurrence.launches import settings
 
 # In this order: what may take long comes last, and everything before it is written by then.
 PARTS: dict[str, Callable[[torch.device, Sizes], list[dict[str, Any]]]] = {
@@ -31,6 +32,7 @@ PARTS: dict[str, Callable[[torch.device, Sizes], list[dict[str, Any]]]] = {
     "compiled_loop": layers.compiled_loops,
 }
 FULL = Sizes()
+COMMON = (784, 4096)  # T and columns of MNIST: where the scan begins is looked up for these
 
 
 def the_gpu() -> torch.device:
@@ -84,7 +86,7 @@ def measure(device: torch.device, out: Path, only: Iterable[str] = (), sizes: Si
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         **provenance.code(),
         "backends": available_backends(device.type),
-        "constants": {"SCAN_FROM_STEPS": SCAN_FROM_STEPS, "SCAN_UP_TO_COLUMNS": SCAN_UP_TO_COLUMNS} | walk.LAUNCH,
+        "constants": {"scan": settings("scan", device, 4, *COMMON)},
         "rounds": sizes.rounds,
         "seconds": {},
         "planned": names,

@@ -3,7 +3,7 @@
 from typing import Any
 
 from indrnn import markdown_text, provenance
-from indrnn.bench.gpu.constants import SETTINGS, best_launches, scan_is_chosen
+from indrnn.bench.gpu.constants import SETTINGS, best_launches
 from indrnn.bench.gpu.kernels import GOAL
 from indrnn.bench.gpu.layers import FIRST, ratios
 from indrnn.bench.gpu.update import against_parts
@@ -107,13 +107,12 @@ def calls(measured: dict[str, Rows], found: dict[str, Any]) -> list[str]:
 
 
 def backends(measured: dict[str, Rows], found: dict[str, Any]) -> list[str]:
-    constants = found["constants"]
+    scan = found["constants"]["scan"]
     lines = ["", "## Walk (triton) or scan", ""]
     lines += markdown_text.bullets(
         [
             'Time of the walk / time of the scan: above 1 the scan is faster. A star: "auto" scans there today '
-            f"(SCAN_FROM_STEPS = {constants['SCAN_FROM_STEPS']}, SCAN_UP_TO_COLUMNS = "
-            f"{constants['SCAN_UP_TO_COLUMNS']})."
+            f"(from T = {scan['from_steps']:,}, up to {scan['up_to_columns']:,} columns)."
         ]
     )
     times = {(x["what"], x["T"], x["columns"], x["backend"]): x.get("ms") for x in measured["backends"]}
@@ -122,7 +121,7 @@ def backends(measured: dict[str, Rows], found: dict[str, Any]) -> list[str]:
         rows = []
         for T in lengths:
             pairs = [[times.get((what, T, c, backend)) for backend in ("triton", "scan")] for c in columns]
-            stars = ["*" * scan_is_chosen(T, c) for c in columns]
+            stars = ["*" * (T >= scan["from_steps"] and c <= scan["up_to_columns"]) for c in columns]
             cells = [f"{walk / scan:.2f}" if walk and scan else NONE for walk, scan in pairs]
             rows.append([str(T), *map("".join, zip(cells, stars, strict=True))])
         lines += ["", f"### {what}", "", *markdown_text.aligned(["T", *(f"{c:,} columns" for c in columns)], rows)]
@@ -130,19 +129,17 @@ def backends(measured: dict[str, Rows], found: dict[str, Any]) -> list[str]:
 
 
 def launches(measured: dict[str, Rows], found: dict[str, Any]) -> list[str]:
-    now = {key: found["constants"][key] for key in SETTINGS}
-    written = ", ".join(f"{key} {value}" for key, value in now.items())
     lines = ["", "## Launches of the triton kernels", ""]
     lines += markdown_text.bullets(
         [
-            f"Now: {written}. All settings are in the json. The last row is the setting that is closest to the best at "
-            "all shapes; its times are geometric means of time / best time of the shape."
+            "Now: with the settings of indrnn.recurrence.launches. All are in the json. The last row is the setting "
+            "that is closest to the best at all shapes; its times are geometric means of time / best time of the shape."
         ]
     )
     rows = [
         [x["what"], number(x["T"], "d"), number(x["columns"], ",d"), number(x["now_ms"], ".3f"), f"{x['ms']:.3f}"]
         + [NONE if x["now_ms"] is None else f"{x['now_ms'] / x['ms']:.2f}", *(str(x[key]) for key in SETTINGS)]
-        for x in best_launches(measured["launches"], now)
+        for x in best_launches(measured["launches"])
     ]
     return [
         *lines,

@@ -17,7 +17,7 @@ class Sizes:
     columns: tuple[int, ...] = (1024, 4096, 16_384, 65_536, 262_144)  # of the walk against the scan
     # T and columns at which the kernels are launched in all ways, and the ways: values of constants.SETTINGS.
     launched: tuple[tuple[int, int], ...] = ((784, 4096), (5000, 4096), (5000, 6400), (50, 256_000), (20, 65_536))
-    grid: tuple[tuple[int, ...], ...] = ((32, 64, 128), (1, 2, 4), (4, 8, 16))
+    grid: tuple[tuple[int, ...], ...] = ((32, 64, 128), (1,), (8, 16, 32), (4, 6, 8))
     # Name, overrides and precisions of whole updates, and how they run: eager, compiled by default, in a graph.
     networks: tuple[tuple[str, str, str], ...] = (
         ("plain-6 MNIST", "experiment=smnist model=indrnn", "fp32 tf32"),
