@@ -174,6 +174,12 @@ def test_memory_that_runs_out_while_compiling_is_no_failed_compilation(config, m
         train(config(*DIGITS, "machine.compile=default"))
 
 
+def test_the_word_for_what_a_graph_does_now_is_told_and_passed_over(config, tmp_path, caplog):
+    expected = train(config(*SMALL, f"machine.runs={tmp_path / 'plain'}"))
+    assert train(config(*SMALL, "machine.compile=reduce-overhead"))["metrics"] == expected["metrics"]
+    assert "machine.compile=reduce-overhead is gone: with machine=gpu a whole update is a CUDA graph." in caplog.text
+
+
 def test_words_that_make_no_sense_are_refused(config):
     with pytest.raises(UserError, match="machine.compile must be null or default, not 'fast'"):
         train(config(*SMALL, "machine.compile=fast"))

@@ -66,6 +66,7 @@ def test_a_run_has_the_same_bits_with_a_graph_and_without(config, tmp_path, call
     assert done["metrics"] == expected["metrics"] and rows_of(cfg) == rows_of(eager)
     assert done["signature"] == expected["signature"] and done["sittings"][0]["graph"] == "true"
     (mine,) = called
+    assert mine.replay is None, "its memory is given back"
     drawn = [mine.data.draw(update) for update in range(12)]
     others = sum(words[2:] not in ((), (None, False)) for words in drawn) if mine.task.carries_state else 0
     assert mine.replays == 12 - others - graph.WARM_UP >= 3, "all updates but the first and those of another kind"

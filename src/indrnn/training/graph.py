@@ -66,6 +66,7 @@ class Graph:
         self.calls = self.replays = 0
         self.shapes: list[Any] | None = None
         self.replay: Callable[[], None] | None = None
+        self.result: Any = None
         self.word = "true"
 
     def eager(self, batch: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
@@ -82,6 +83,10 @@ class Graph:
         if self.replay is None and not self._record(batch):
             return self.eager(batch)
         return self._replay(batch)
+
+    def close(self) -> None:
+        """Give back the memory of the graph; another update would record it again."""
+        self.replay = self.result = None
 
     def _record(self, batch: tuple[Any, ...]) -> bool:
         task, carried = self.task, self.task.carried
@@ -135,6 +140,12 @@ def graph_(task: Task, data: Data, devices: int) -> None:
     elif data.regular_len is None:
         graph.word = "eager: pieces of many lengths"
     task.on_device, data.recorded = graph, graph.word == "true"
+
+
+def release(task: Task) -> None:
+    """Give back what ``graph_`` made, when the last update is made: the test needs memory, too."""
+    if isinstance(task.on_device, Graph):
+        task.on_device.close()
 
 
 def word_of(task: Task) -> str | None:

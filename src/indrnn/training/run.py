@@ -22,7 +22,7 @@ from indrnn.out_of_memory import asked_gib, free, out_of_memory, size
 from indrnn.tasks import CLIP, Diverged, Task
 from indrnn.training.callbacks import Checkpoint, Interrupted, UpdateBar
 from indrnn.training.compiled import OF_TORCH, compile_, how
-from indrnn.training.graph import graph_
+from indrnn.training.graph import graph_, release
 from indrnn.training.ranks import Rank, Ranks, check_devices, synchronise_batch_norm
 from indrnn.training.sitting import Sitting, folder_of, only_one, quiet_lightning
 from indrnn.training.wandb_listener import listener, stop_listening
@@ -124,7 +124,12 @@ def build(cfg: DictConfig) -> tuple[Data, Task]:
     if cfg.machine.compile is not None:
         if cfg.machine.devices > 1:
             raise UserError("machine.compile works on one device: leave machine.devices out, or machine.compile=null.")
-        compile_(task.network, cfg.machine.compile)
+        if (
+            cfg.machine.compile == "reduce-overhead"
+        ):  # of older command lines
+            log.warning("machine.compile=reduce-overhead is gone: with machine=gpu a whole update is a CUDA graph.")
+        else:
+            compile_(task.network, cfg.machine.compile)
     if cfg.machine.graph:
         graph_(task, data, cfg.machine.devices)
     task.together = cfg.machine.together
@@ -172,6 +177,7 @@ def make_updates(
             # Lightning's epoch is the stretch to the next validation.
             options |= {"callbacks": [checkpoint, *callbacks], "reload_dataloaders_every_n_epochs": 1}
             trainer(sitting.cfg, **options).fit(task, datamodule=data)
+    release(task)
 
 
 def test(sitting: Sitting) -> dict[str, float]:
