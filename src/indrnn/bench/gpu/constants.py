@@ -22,16 +22,15 @@ N = 128  # neurons, wherever only the number of columns matters
 SETTINGS = ("BLOCK", "num_warps", "AHEAD")  # of walk.LAUNCH
 
 
-def launches(device: torch.device, sizes: Sizes) -> list[dict[str, Any]]:
+def launches(device: torch.device, sizes: Sizes) -> Iterator[dict[str, Any]]:
     """Both passes of the triton backend with all settings of ``sizes.grid`` in the place of walk.LAUNCH."""
-    rows = []
     for (T, columns), what in itertools.product(sizes.launched, PASSES):
         for values in itertools.product(*sizes.grid):
             settings = dict(zip(SETTINGS, values, strict=True))
             row = {"T": T, "columns": columns, "what": what} | settings
             with launched(settings):
-                rows.append(attempt(row, partial(timed, what, T, columns, device, "triton", sizes.rounds)))
-    return rows
+                row = attempt(row, partial(timed, what, T, columns, device, "triton", sizes.rounds), sizes.until)
+            yield row
 
 
 @contextlib.contextmanager
@@ -76,13 +75,11 @@ def best_launches(rows: list[dict[str, Any]], now: dict[str, int]) -> list[dict[
     return found
 
 
-def backends(device: torch.device, sizes: Sizes) -> list[dict[str, Any]]:
+def backends(device: torch.device, sizes: Sizes) -> Iterator[dict[str, Any]]:
     """Walk and scan over steps and columns: for SCAN_FROM_STEPS and SCAN_UP_TO_COLUMNS of indrnn.recurrence."""
-    rows = []
     for T, columns, what, backend in itertools.product(sizes.steps, sizes.columns, PASSES, sizes.backends):
         row = {"T": T, "columns": columns, "what": what, "backend": backend}
-        rows.append(attempt(row, partial(timed, what, T, columns, device, backend, sizes.rounds)))
-    return rows
+        yield attempt(row, partial(timed, what, T, columns, device, backend, sizes.rounds), sizes.until)
 
 
 def scan_is_chosen(T: int, columns: int) -> bool:
@@ -90,7 +87,7 @@ def scan_is_chosen(T: int, columns: int) -> bool:
     return T >= room.SCAN_FROM_STEPS and columns <= room.SCAN_UP_TO_COLUMNS
 
 
-def calls(device: torch.device, sizes: Sizes) -> list[dict[str, Any]]:
+def calls(device: torch.device, sizes: Sizes) -> Iterator[dict[str, Any]]:
     """Microseconds of a call at T = 1, B = 1, many in a row: what Python, torch and the launches cost."""
     x, u = torch.randn(1, 1, N, device=device, requires_grad=True), torch.rand(N, device=device, requires_grad=True)
     dh, plain = torch.ones(1, 1, N, device=device), x.detach()
@@ -99,7 +96,8 @@ def calls(device: torch.device, sizes: Sizes) -> list[dict[str, Any]]:
         walk = partial(recurrence, backend=backend)
         named[f"forward, {backend}"] = partial(walk, plain, u.detach())
         named[f"forward and backward, {backend}"] = partial(forward_backward, walk, x, u, dh)
-    return [attempt({"what": what}, partial(per_call, call, device, sizes.calls)) for what, call in named.items()]
+    for what, call in named.items():
+        yield attempt({"what": what}, partial(per_call, call, device, sizes.calls), sizes.until)
 
 
 def forward_backward(walk: Callable, x: torch.Tensor, u: torch.Tensor, dh: torch.Tensor) -> tuple[torch.Tensor, ...]:
