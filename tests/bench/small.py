@@ -22,6 +22,22 @@ SMALL = Sizes(
     ),
     trained=("plain-6 MNIST", f"experiment=quick/smnist model=indrnn data.seq_len=16 {TINY}", (1, 2, 402)),
 )
+HEADINGS = [  # of a report about everything
+    "Bars",
+    "Recurrence, against a copy of as many bytes on the device",
+    "P19 Figure 2: cuDNN's LSTM / IndRNN, one layer of each, forward and backward",
+    "Forward and backward of one layer",
+    "A whole update",
+    "Parts of an update, ms",
+    "Training, against replays of the same update",
+    "What an update costs the host",
+    "Cost of a call: the recurrence at T = 1, B = 1, many calls in a row",
+    "Walk (triton) or scan",
+    "Launches of the triton kernels",
+    "A whole update through torch.compile",
+    "The plain loop, compiled",
+    "Not measured here",
+]
 
 
 def layer(what: str, T: int, ms: float | None, setting: str = ADDING, mode: str = "graph") -> dict[str, Any]:

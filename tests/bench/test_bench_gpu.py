@@ -1,21 +1,15 @@
 """The GPU's benchmark at tiny sizes on a CPU (and on a GPU where there is one): rows, ratios, reasons."""
 
-import importlib.util
 import json
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
 import torch
-from small import SMALL
+from small import HEADINGS, SMALL
 from test_graph import Called
 
-from indrnn import files
-from indrnn.bench import run
-from indrnn.bench.gpu import child, constants, device, graphs, kernels, layers, parts, training, update
+from indrnn.bench.gpu import constants, device, graphs, kernels, layers, parts, training, update
 from indrnn.bench.gpu.sizes import Sizes
-from indrnn.errors import UserError
 from indrnn.recurrence import walk
 
 CPU = torch.device("cpu")
@@ -31,16 +25,7 @@ def compiled(monkeypatch):
         compiled.append((network, mode))
 
     monkeypatch.setattr(update, "compile_", compile_)
-    monkeypatch.setattr(graphs, "Cuda", Called)
     return compiled
-
-
-@pytest.fixture
-def script():
-    spec = importlib.util.spec_from_file_location("bench_script", files.ROOT / "scripts" / "bench.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 # Which rows there are
@@ -65,7 +50,8 @@ def test_the_layers_are_measured_at_two_settings():
 def test_everything_is_measured_and_reported(compiled, tmp_path, monkeypatch, where):
     monkeypatch.setattr(layers, "in_process", lambda *_: {"ms": 3.0, "first_seconds": 41.0})
     monkeypatch.setattr(training, "timed", lambda *_: {"ms": 3.0, "graph": "true"})
-    if where == CPU:  # where no triton runs
+    if where == CPU:  # which has no graphs and no triton
+        monkeypatch.setattr(graphs, "Cuda", Called)
         monkeypatch.setattr(constants, "timed", lambda *_: {"ms": 1.0})
     text = parts.measure(where, tmp_path, sizes=SMALL)
     rows_file = f"gpu_{device.slug(device.describe(where)['name'])}.json"
@@ -78,7 +64,7 @@ def test_everything_is_measured_and_reported(compiled, tmp_path, monkeypatch, wh
     counts = {part: len(rows[part]) for part in parts.PARTS}
     assert counts == {
         "recurrence": 2 * 2 * 2,  # shapes, dtypes, passes
-        "layers": 2 * 2 * 2 * 2 * 6 + 2 * 2,  # settings, precisions, lengths, modes, cells; the Python loop
+        "layers": (2 + 1) * 2 * 2 * 6 + 2 * 2,  # settings in both precisions, lengths, modes, cells; the Python loop
         "calls": 1 + 2 * 3,
         "backends": 2 * 2 * 2 * 2,
         "launches": 2 * 2,
@@ -91,6 +77,7 @@ def test_everything_is_measured_and_reported(compiled, tmp_path, monkeypatch, wh
     }
     assert [x for part in rows.values() for x in part if "skipped" in x] == []
     assert "- Everything was measured." in text
+    assert [line[3:] for line in text.splitlines() if line.startswith("## ")] == HEADINGS
     for x in rows["recurrence"]:
         assert f"{x['of_copy']:.0%}" in text and x["of_copy"] > 0
     for x in rows["parts"]:
@@ -250,71 +237,3 @@ def test_products_are_in_tf32_only_where_asked_for():
         with kernels.matmuls(precision):
             assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == expected
     assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == before
-
-
-# The plain loop, compiled
-
-
-def test_the_loop_computes_the_layer_and_compiles_in_one_graph():
-    layer, x = layers.cells(3, 4)[layers.FIRST], torch.randn(3, 2, 3)
-    h = layers.loop(x, layer.weight_ih, layer.bias, layer.u, torch.zeros(2, 4))
-    torch.testing.assert_close(h, layer(x)[0])
-    found = layers.compiled_loop(2, 2, 4, 1, CPU, backend="aot_eager")
-    assert found["ms"] > 0 and found["first_seconds"] > 0
-
-
-@pytest.mark.parametrize(
-    "outcome, words",
-    [
-        (subprocess.TimeoutExpired("python", 5), "not done within"),
-        (subprocess.CompletedProcess("python", 1, "", "Traceback\nRuntimeError: no compiler"), "RuntimeError: no comp"),
-    ],
-)
-def test_a_loop_that_does_not_compile_says_so(monkeypatch, outcome, words):
-    def run(*_, **__):
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
-
-    monkeypatch.setattr(child.subprocess, "run", run)
-    with pytest.raises(UserError, match=words):
-        layers.in_process(3, 2, 4, 1, CPU, until=0.0)
-
-
-# The command
-
-
-@pytest.mark.parametrize(
-    "name, expected",
-    [("NVIDIA H100 80GB HBM3", "nvidia_h100_80gb_hbm3"), (" Tesla P100-PCIE-16GB ", "tesla_p100_pcie_16gb")],
-)
-def test_a_device_as_the_name_of_a_file(name, expected):
-    assert device.slug(name) == expected
-
-
-def test_without_a_gpu_it_is_one_sentence_and_nothing_is_measured(script, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(run.report, "measure", lambda rounds, out: pytest.fail("measured"))
-    monkeypatch.setattr(sys, "argv", ["bench.py", "--device", "cpu", "cuda", "--out", str(tmp_path / "out")])
-    assert script.main() == 1
-    said = capsys.readouterr().err
-    assert said == "--device cuda: torch finds no GPU here; --device cpu measures one CPU core.\n"
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("available, expected", [(True, "gpu"), (False, "cpu")])
-def test_the_gpu_is_measured_where_there_is_one(script, tmp_path, monkeypatch, capsys, available, expected):
-    monkeypatch.setattr(run, "keep_pages", lambda: None)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
-    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
-    monkeypatch.setattr(run.report, "measure", lambda rounds, out: "cpu")
-    monkeypatch.setattr(parts, "measure", lambda where, out, only: "gpu" if where.type == "cuda" else "wrong")
-    monkeypatch.setattr(sys, "argv", ["bench.py", "--out", str(tmp_path)])
-    assert script.main() == 0 and capsys.readouterr().out == f"{expected}\n"
-
-
-@pytest.mark.parametrize("machine, words", [("gpu", "--device cuda"), ("cpu", "--device cpu"), ("", "bench.py")])
-def test_make_bench_passes_the_machine_on(machine, words):
-    command = ["make", "bench", "--dry-run", "--no-print-directory", f"MACHINE={machine}"]
-    done = subprocess.run(command, cwd=files.ROOT, capture_output=True, text=True)
-    assert done.returncode == 0 and done.stdout.rstrip().endswith(words)

@@ -4,12 +4,15 @@ import contextlib
 import re
 import subprocess
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from indrnn.bench.gpu.kernels import l2_bytes
 from indrnn.errors import UserError
+
+MODULE = Path("/proc/driver/nvidia/version")  # of Linux, where the driver is loaded
 
 
 def the_gpu() -> torch.device:
@@ -44,7 +47,9 @@ def describe(device: torch.device) -> dict[str, Any]:
 
 
 def driver() -> str | None:
-    """The version of NVIDIA's driver, which torch does not tell; None where nvidia-smi does not either."""
+    """The version of NVIDIA's driver, which torch does not tell; None where kernel and nvidia-smi do not either."""
+    with contextlib.suppress(OSError, TypeError):  # a container may lack the one or the other
+        return re.search(r"\b\d+\.\d+(\.\d+)?\b", MODULE.read_text())[0]
     with contextlib.suppress(OSError, subprocess.SubprocessError, IndexError):
         words = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
         done = subprocess.run(words, capture_output=True, text=True, timeout=20, check=True)
