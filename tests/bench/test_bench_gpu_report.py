@@ -85,7 +85,7 @@ def test_the_report_has_its_sections_in_order_and_the_verdicts_first():
     table = text.split("## Bars")[1].split("##")[0]
     first = [line.split("|")[2:5] for line in table.splitlines() if line.startswith("| (784")]
     cells = [[cell.strip() for cell in line] for line in first]
-    assert cells == [["at least 0.65", "0.65", "yes"], ["at least 0.5", "0.49", "no"]]
+    assert cells == [["at least 0.65", "0.650", "yes"], ["at least 0.5", "0.490", "no"]]
     assert sum(line.endswith("| not measured |") for line in table.splitlines()) == 15
     figure2 = text.split("## P19 Figure 2")[1].split("##")[0]
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in figure2.splitlines() if line.startswith("| ")]

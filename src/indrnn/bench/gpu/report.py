@@ -40,7 +40,7 @@ def bars(judged: Rows) -> list[str]:
     counts = [sum(line["reached"] is verdict for line in judged) for verdict in (True, False, None)]
     lines = ["", "## Bars", "", "Reached: {}; missed: {}; not measured: {}.".format(*counts), ""]
     rows = [
-        [x["what"], f"at {'least' if x['at_least'] else 'most'} {x['bar']:g}", number(x["measured"], ".2f")]
+        [x["what"], f"at {'least' if x['at_least'] else 'most'} {x['bar']:g}", number(x["measured"], ".3f")]
         + [told(x["reached"])]
         for x in judged
     ]
