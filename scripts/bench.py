@@ -1,4 +1,4 @@
-"""Measure speed on a GPU, or speed and memory on one CPU core; write results/benchmarks/<device>.md and .json."""
+"""Measure speed on a GPU, or speed and memory on one CPU core; write results/benchmarks/gpu.md or cpu.md, and rows."""
 
 import argparse
 import os

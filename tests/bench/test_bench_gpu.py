@@ -1,40 +1,19 @@
-"""The GPU's benchmark at tiny sizes on a CPU (and on a GPU where there is one): rows, ratios, report, reasons."""
+"""The GPU's benchmark at tiny sizes on a CPU (and on a GPU where there is one): rows, ratios, reasons."""
 
-import importlib.util
 import json
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
 import torch
+from small import HEADINGS, SMALL
 from test_graph import Called
 
-from indrnn import files
-from indrnn.bench import run
-from indrnn.bench.gpu import constants, kernels, layers, parts, report, update
+from indrnn.bench.gpu import constants, device, graphs, kernels, layers, parts, training, update
 from indrnn.bench.gpu.sizes import Sizes
-from indrnn.errors import UserError
 from indrnn.recurrence import launches
 
 CPU = torch.device("cpu")
 DEVICES = [CPU, torch.device("cuda", 0)] if torch.cuda.is_available() else [CPU]
-TINY = "recipe.hidden_size=8 data.batch_size=2"
-SMALL = Sizes(
-    rounds=1,
-    shapes=({"experiments": ["adding"], "T": 6, "B": 2, "N": 8}, {"experiments": ["a", "b"], "T": 3, "B": 2, "N": 8}),
-    lengths=(4, 6),
-    calls=2,
-    backends=("reference", "scan"),
-    steps=(4, 8),
-    columns=(128, 256),
-    launched=((6, 256),),
-    grid=((32, 64), (1,), (8,), (6,)),
-    networks=(
-        ("plain-6 MNIST", f"experiment=quick/smnist model=indrnn {TINY}", "fp32"),
-        ("PTB characters", f"experiment=quick/ptb_char model=indrnn data.seq_len=6 {TINY}", "fp32 bf16"),
-    ),
-)
 
 
 @pytest.fixture
@@ -46,16 +25,7 @@ def compiled(monkeypatch):
         compiled.append((network, mode))
 
     monkeypatch.setattr(update, "compile_", compile_)
-    monkeypatch.setattr(update, "Cuda", Called)
     return compiled
-
-
-@pytest.fixture
-def script():
-    spec = importlib.util.spec_from_file_location("bench_script", files.ROOT / "scripts" / "bench.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 # Which rows there are
@@ -76,35 +46,44 @@ def test_the_layers_are_measured_at_two_settings():
     assert [sizes[1:] for sizes in layers.settings()] == [(128, 32, 128), (2, 32, 128)]
 
 
-@pytest.mark.parametrize("device", DEVICES, ids=str)
-def test_everything_is_measured_and_reported(compiled, tmp_path, monkeypatch, device):
-    loop = {"ms": 3.0, "first_seconds": 41.0}
-    monkeypatch.setattr(layers, "in_process", lambda *_: dict(loop))
-    if device == CPU:  # where no triton runs
+@pytest.mark.parametrize("where", DEVICES, ids=str)
+def test_everything_is_measured_and_reported(compiled, tmp_path, monkeypatch, where):
+    monkeypatch.setattr(layers, "in_process", lambda *_: {"ms": 3.0, "first_seconds": 41.0})
+    monkeypatch.setattr(training, "timed", lambda *_: {"ms": 3.0, "graph": "true"})
+    if where == CPU:  # which has no graphs and no triton
+        monkeypatch.setattr(graphs, "Cuda", Called)
         monkeypatch.setattr(constants, "timed", lambda *_: {"ms": 1.0})
-    text = parts.measure(device, tmp_path, sizes=SMALL)
-    name = parts.slug(parts.describe(device)["name"])
-    assert (tmp_path / f"{name}.md").read_text() == text
-    found = json.loads((tmp_path / f"{name}.json").read_text())
-    assert {"device", "gpu", "versions", "commit", "source", "dirty", "date", "constants"} <= set(found)
+    text = parts.measure(where, tmp_path, sizes=SMALL)
+    rows_file = f"gpu_{device.slug(device.describe(where)['name'])}.json"
+    assert {path.name for path in tmp_path.iterdir()} == {"gpu.md", "gpu.png", rows_file}
+    assert (tmp_path / "gpu.md").read_text() == text and f"]({rows_file})" in text and "](gpu.png)" in text
+    found = json.loads((tmp_path / rows_file).read_text())
+    assert {"device", "gpu", "versions", "commit", "source", "dirty", "date", "constants", "judged"} <= set(found)
+    assert {"name", "driver", "cuda", "cudnn", "triton"} <= set(found["gpu"])
     rows = found["measured"]
     counts = {part: len(rows[part]) for part in parts.PARTS}
     assert counts == {
         "recurrence": 2 * 2 * 2,  # shapes, dtypes, passes
-        "layers": 2 * 2 * 2 * 7,  # settings, precisions, lengths, cells
+        "layers": (2 + 1) * 2 * 2 * 6 + 2 * 2,  # settings in both precisions, lengths, modes, cells; the Python loop
         "calls": 1 + 2 * 4,
         "backends": 2 * 2 * 2 * 2,
         "launches": 2 * (1 + 2),  # passes, the table's settings and others
         "parts": 3,
-        "updates": 3 * 3,
+        "updates": 3 * 2,
+        "training": 1,
+        "host": 2 * 2,
+        "compiled": 3,
         "compiled_loop": 2,
     }
     assert [x for part in rows.values() for x in part if "skipped" in x] == []
     assert "- Everything was measured." in text
+    assert [line[3:] for line in text.splitlines() if line.startswith("## ")] == HEADINGS
     for x in rows["recurrence"]:
         assert f"{x['of_copy']:.0%}" in text and x["of_copy"] > 0
     for x in rows["parts"]:
         assert x["sum_ms"] == pytest.approx(x["products_ms"] + x["recurrences_ms"] + x["finish_ms"])
+    assert all(x["launches"] > 0 and x["host_ms"] > 0 for x in rows["host"])
+    assert [x["precision"] for x in rows["host"]] == ["fp32", "fp32", "bf16", "bf16"]
     assert [mode for _, mode in compiled] == ["default"] * 3
     assert all(hasattr(network, "features") and network.training for network, _ in compiled)
     assert max(map(len, text.splitlines())) <= 120
@@ -114,7 +93,7 @@ def test_columns_of_every_table_stand_straight(tmp_path, monkeypatch):
     monkeypatch.setattr(layers, "in_process", lambda *_: {"ms": 3.0, "first_seconds": 41.0})
     text = parts.measure(CPU, tmp_path, ["recurrence", "calls", "compiled_loop"], SMALL)
     tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
-    assert len(tables) == 3
+    assert len(tables) == 4  # and the bars
     for lines in tables:
         bars = [[i for i, c in enumerate(line) if c == "|"][:-1] for line in lines]  # the last column is not padded
         assert len(lines) > 2 and all(row == bars[0] for row in bars)
@@ -133,29 +112,18 @@ def test_what_is_not_measured_says_why_and_the_others_go_on(tmp_path, monkeypatc
     pending = ["skip"]
     monkeypatch.setattr(kernels, "device_ms", device_ms)
     text = parts.measure(CPU, tmp_path, ["recurrence", "calls"], replace(SMALL, backends=("triton", "scan")))
-    rows = json.loads((tmp_path / "cpu.json").read_text())["measured"]
+    rows = json.loads((tmp_path / "gpu_cpu.json").read_text())["measured"]
     assert [x.get("skipped") for x in rows["recurrence"]] == ["out of memory"] + [None] * 7
     line = next(line for line in text.splitlines() if line.startswith("| adding") and "forward" in line)
-    assert line.endswith("| - | out of memory |") or line.endswith("| -    | out of memory |")
+    assert [cell.strip() for cell in line.split("|")[5:-1]] == ["-"] * 6 + ["out of memory"]
     assert "- recurrence: forward, fp32, T = 6, B = 2: out of memory." in text
     assert sum("us" in x for x in rows["calls"]) == 7  # not the two of triton
     assert "'triton' was asked for, but it does not compute relu on cpu tensors." in " ".join(text.split())
 
 
-def test_a_stopped_benchmark_keeps_what_it_had(tmp_path, monkeypatch):
-    def stop(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setitem(parts.PARTS, "layers", stop)
-    with pytest.raises(KeyboardInterrupt):
-        parts.measure(CPU, tmp_path, sizes=SMALL)
-    text = (tmp_path / "cpu.md").read_text()
-    assert "## Recurrence" in text and "- layers: stopped before it." in text
-
-
 def test_nothing_is_begun_when_the_time_is_over():
     row = kernels.attempt({"what": "x"}, lambda: {"ms": 1.0}, until=0.0)
-    assert row == {"what": "x", "skipped": "not begun: the time of this part was over"}
+    assert row == {"what": "x", "skipped": "not begun: the time was over"}
     assert kernels.attempt({}, lambda: 1 / 0) == {"skipped": "ZeroDivisionError: division by zero"}
 
 
@@ -171,14 +139,14 @@ def test_bytes_that_a_pass_moves():
     assert kernels.bytes_moved("backward", T, B, N, torch.bfloat16) == 10 * element + 2 * small
 
 
-def test_the_fraction_of_a_copy_and_its_goal(monkeypatch):
+def test_the_fraction_of_a_copy_and_whether_the_cache_holds_it(monkeypatch):
     assert kernels.of_copy(moved=800, ms=2.0, copied=1000, copy_ms=1.0) == pytest.approx(0.4)
     times = iter([2.0, 1.5] * 2)
     monkeypatch.setattr(kernels, "device_ms", lambda *_, **__: next(times))
     moved = kernels.bytes_moved("forward", 4, 2, 8, torch.float32)
     inside, outside = (kernels.against_copy("forward", 4, 2, 8, torch.float32, CPU, l2, 1)
                        for l2 in (moved, moved - 1))  # fmt: skip
-    assert inside["of_copy"] == pytest.approx(0.75) and inside["goal"] is None and outside["goal"] == 0.8
+    assert inside["of_copy"] == pytest.approx(0.75) and inside["in_l2"] and not outside["in_l2"]
 
 
 def test_the_backward_pass_is_the_one_of_autograd():
@@ -213,23 +181,6 @@ def test_a_gpu_time_is_the_median_between_events(monkeypatch):
     assert called == ["call"] * kernels.WARM_UP + ["record", "call", "record"] * 3 + ["synchronize"]
 
 
-def test_lstm_against_indrnn():
-    def row(what, setting, T, ms):
-        return {"what": what, "setting": setting, "precision": "fp32", "T": T, "B": 2, "M": 2, "N": 8} | ms
-
-    first, lstm = layers.FIRST, layers.LSTM
-    wide, adding = layers.WIDE, layers.ADDING
-    rows = [row(first, adding, 1024, {"ms": 2.0}), row(lstm, adding, 1024, {"ms": 42.0})]
-    rows += [
-        row(first, wide, 512, {"ms": 2.0}),
-        row(lstm, wide, 512, {"skipped": "out of memory"}),
-    ]
-    (found,) = layers.ratios(rows)
-    assert (found["ratio"], found["paper"], found["goal"]) == (21.0, 12.9, 20.0)
-    line = report.layers({"layers": rows}, {})[-1]
-    assert [cell.strip() for cell in line.split("|")[4:8]] == ["21.0", "12.9", "20", "yes"]
-
-
 def test_every_launch_setting_is_tried_and_the_old_one_comes_back(monkeypatch):
     def now(kernel, T, columns):
         return tuple(launches.settings(kernel, CPU, 4, T, columns)[key] for key in constants.SETTINGS)
@@ -241,7 +192,7 @@ def test_every_launch_setting_is_tried_and_the_old_one_comes_back(monkeypatch):
         return {"ms": 1.0}
 
     monkeypatch.setattr(constants, "timed", timed)
-    rows = constants.launches(CPU, Sizes())
+    rows = list(constants.launches(CPU, Sizes()))
     assert len(set(seen)) == len(rows) == 5 * 2 * 27 and {now("walk", 5, 8), now("walk_back", 5, 8)} == before
     assert {tuple(x[key] for key in constants.SETTINGS) for x in rows} == {row[3:] for row in seen}
     assert {tuple(x[key] for key in constants.SETTINGS) for x in rows if x["now"]} == before
@@ -276,10 +227,13 @@ def test_an_update_is_timed_in_the_precision_that_its_row_names(monkeypatch):
         return 1.0
 
     monkeypatch.setattr(update, "device_ms", device_ms)
+    monkeypatch.setattr(graphs, "Cuda", Called)
     characters = (*SMALL.networks[1][:2], "fp32 tf32 bf16")
-    rows = update.updates(CPU, replace(SMALL, networks=(characters,), modes=("eager",)))
+    rows = [x for x in update.updates(CPU, replace(SMALL, networks=(characters,))) if x["mode"] == "eager"]
     assert [row["precision"] for row in rows] == ["fp32", "tf32", "bf16"] and all(row["ms"] == 1.0 for row in rows)
-    assert seen == ["highest", "high", "highest"] and torch.get_float32_matmul_precision() == "highest"
+    assert (
+        seen[::2] == seen[1::2] == ["highest", "high", "highest"] and torch.get_float32_matmul_precision() == "highest"
+    )
 
 
 def test_products_are_in_tf32_only_where_asked_for():
@@ -288,71 +242,3 @@ def test_products_are_in_tf32_only_where_asked_for():
         with kernels.matmuls(precision):
             assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == expected
     assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == before
-
-
-# The plain loop, compiled
-
-
-def test_the_loop_computes_the_layer_and_compiles_in_one_graph():
-    layer, x = layers.cells(3, 4)[layers.FIRST], torch.randn(3, 2, 3)
-    h = layers.loop(x, layer.weight_ih, layer.bias, layer.u, torch.zeros(2, 4))
-    torch.testing.assert_close(h, layer(x)[0])
-    found = layers.compiled_loop(2, 2, 4, 1, CPU, backend="aot_eager")
-    assert found["ms"] > 0 and found["first_seconds"] > 0
-
-
-@pytest.mark.parametrize(
-    "outcome, words",
-    [
-        (subprocess.TimeoutExpired("python", 5), "not compiled within"),
-        (subprocess.CompletedProcess("python", 1, "", "Traceback\nRuntimeError: no compiler"), "RuntimeError: no comp"),
-    ],
-)
-def test_a_loop_that_does_not_compile_says_so(monkeypatch, outcome, words):
-    def run(*_, **__):
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
-
-    monkeypatch.setattr(subprocess, "run", run)
-    with pytest.raises(UserError, match=words):
-        layers.in_process(3, 2, 4, 1, CPU, until=0.0)
-
-
-# The command
-
-
-@pytest.mark.parametrize(
-    "name, expected",
-    [("NVIDIA H100 80GB HBM3", "nvidia_h100_80gb_hbm3"), (" Tesla P100-PCIE-16GB ", "tesla_p100_pcie_16gb")],
-)
-def test_a_device_as_the_name_of_a_file(name, expected):
-    assert parts.slug(name) == expected
-
-
-def test_without_a_gpu_it_is_one_sentence_and_nothing_is_measured(script, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(run.report, "measure", lambda rounds, out: pytest.fail("measured"))
-    monkeypatch.setattr(sys, "argv", ["bench.py", "--device", "cpu", "cuda", "--out", str(tmp_path / "out")])
-    assert script.main() == 1
-    said = capsys.readouterr().err
-    assert said == "--device cuda: torch finds no GPU here; --device cpu measures one CPU core.\n"
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("available, expected", [(True, "gpu"), (False, "cpu")])
-def test_the_gpu_is_measured_where_there_is_one(script, tmp_path, monkeypatch, capsys, available, expected):
-    monkeypatch.setattr(run, "keep_pages", lambda: None)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
-    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
-    monkeypatch.setattr(run.report, "measure", lambda rounds, out: "cpu")
-    monkeypatch.setattr(parts, "measure", lambda device, out, only: "gpu" if device.type == "cuda" else "wrong")
-    monkeypatch.setattr(sys, "argv", ["bench.py", "--out", str(tmp_path)])
-    assert script.main() == 0 and capsys.readouterr().out == f"{expected}\n"
-
-
-@pytest.mark.parametrize("machine, words", [("gpu", "--device cuda"), ("cpu", "--device cpu"), ("", "bench.py")])
-def test_make_bench_passes_the_machine_on(machine, words):
-    command = ["make", "bench", "--dry-run", "--no-print-directory", f"MACHINE={machine}"]
-    done = subprocess.run(command, cwd=files.ROOT, capture_output=True, text=True)
-    assert done.returncode == 0 and done.stdout.rstrip().endswith(words)

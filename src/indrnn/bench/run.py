@@ -7,6 +7,7 @@ import torch
 
 from indrnn.bench.cpu import report
 from indrnn.bench.gpu import parts
+from indrnn.bench.gpu.device import the_gpu
 from indrnn.machine import keep_pages
 
 
@@ -23,7 +24,7 @@ def run(devices: Sequence[str], rounds: int, only: Sequence[str], out: Path) -> 
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     torch.manual_seed(0)
-    gpu = parts.the_gpu() if "cuda" in devices else None
+    gpu = the_gpu() if "cuda" in devices else None
     if "cpu" in devices:
         print(report.measure(rounds, out))
     if gpu is not None:

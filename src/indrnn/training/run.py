@@ -124,9 +124,7 @@ def build(cfg: DictConfig) -> tuple[Data, Task]:
     if cfg.machine.compile is not None:
         if cfg.machine.devices > 1:
             raise UserError("machine.compile works on one device: leave machine.devices out, or machine.compile=null.")
-        if (
-            cfg.machine.compile == "reduce-overhead"
-        ):  # of older command lines
+        if cfg.machine.compile == "reduce-overhead":  # of older command lines
             log.warning("machine.compile=reduce-overhead is gone: with machine=gpu a whole update is a CUDA graph.")
         else:
             compile_(task.network, cfg.machine.compile)

@@ -6,7 +6,7 @@ Shapes: T time, B batch, N neurons, columns B·N.
 import itertools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -22,17 +22,16 @@ N = 128  # neurons, wherever only the number of columns matters
 SETTINGS = ("BLOCK", "num_warps", "AHEAD", "STAGES")  # of walk and walk_back in indrnn.recurrence.launches
 
 
-def launches(device: torch.device, sizes: Sizes) -> list[dict[str, Any]]:
+def launches(device: torch.device, sizes: Sizes) -> Iterator[dict[str, Any]]:
     """Both passes of the triton backend with the table's settings (``now``) and with all of ``sizes.grid`` instead."""
-    rows = []
     for (T, columns), (what, kernel) in itertools.product(sizes.launched, zip(PASSES, KERNELS, strict=True)):
         ours = table.settings(kernel, device, 4, T, columns)
         ways = [dict(zip(SETTINGS, values, strict=True)) for values in itertools.product(*sizes.grid)]
         for settings in [ours, *(way for way in ways if way != ours)]:
             row = {"T": T, "columns": columns, "what": what, "now": settings == ours} | settings
             with table.instead(**{kernel: settings}):
-                rows.append(attempt(row, partial(timed, what, T, columns, device, "triton", sizes.rounds)))
-    return rows
+                row = attempt(row, partial(timed, what, T, columns, device, "triton", sizes.rounds), sizes.until)
+            yield row
 
 
 def timed(what: str, T: int, columns: int, device: torch.device, backend: str, rounds: int) -> dict[str, float]:
@@ -74,16 +73,14 @@ def mean(factors: list[float]) -> float:
     return math.prod(factors) ** (1 / len(factors))
 
 
-def backends(device: torch.device, sizes: Sizes) -> list[dict[str, Any]]:
+def backends(device: torch.device, sizes: Sizes) -> Iterator[dict[str, Any]]:
     """Walk and scan over steps and columns: for the row "scan" of indrnn.recurrence.launches."""
-    rows = []
     for T, columns, what, backend in itertools.product(sizes.steps, sizes.columns, PASSES, sizes.backends):
         row = {"T": T, "columns": columns, "what": what, "backend": backend}
-        rows.append(attempt(row, partial(timed, what, T, columns, device, backend, sizes.rounds)))
-    return rows
+        yield attempt(row, partial(timed, what, T, columns, device, backend, sizes.rounds), sizes.until)
 
 
-def calls(device: torch.device, sizes: Sizes) -> list[dict[str, Any]]:
+def calls(device: torch.device, sizes: Sizes) -> Iterator[dict[str, Any]]:
     """Microseconds of a call at T = 1, B = 1, many in a row: what Python, torch and the launches cost.
 
     The backend "nothing" launches no kernel: what is left is the host's.
@@ -97,7 +94,8 @@ def calls(device: torch.device, sizes: Sizes) -> list[dict[str, Any]]:
         named[f"forward and backward, {backend}"] = partial(forward_backward, walk, x, u, dh)
     choice.BACKENDS["nothing"] = Nothing
     try:
-        return [attempt({"what": what}, partial(per_call, call, device, sizes.calls)) for what, call in named.items()]
+        for what, call in named.items():
+            yield attempt({"what": what}, partial(per_call, call, device, sizes.calls), sizes.until)
     finally:
         del choice.BACKENDS["nothing"]
 

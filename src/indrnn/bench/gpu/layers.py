@@ -1,15 +1,18 @@
 """Forward and backward of an IndRNN layer on a GPU against cuDNN's LSTM, GRU and RNN, and against the plain loop.
 
+Each as Python launches it, and as one CUDA graph, in which only what the device does is left.
+
 ``python -m indrnn.bench.gpu.layers T B N ROUNDS DEVICE`` compiles the plain loop and prints its times as JSON: a
 process of its own can be ended when compiling takes too long.
 
 Shapes: T time, B batch, M input, N neurons.
 """
 
+import itertools
 import json
-import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -19,16 +22,16 @@ from torch.nn import functional as F
 
 from indrnn import configs
 from indrnn.bench.cpu.layers import TwoLayers, forward_backward
+from indrnn.bench.gpu.child import child
+from indrnn.bench.gpu.graphs import MODES, as_mode
 from indrnn.bench.gpu.kernels import attempt, device_ms, matmuls
 from indrnn.bench.gpu.sizes import Sizes
-from indrnn.errors import UserError
 from indrnn.layers import IndRNNLayer
 from indrnn.recurrence import reference
 
 PAPER = {256: 4.3, 512: 7.6, 1024: 12.9}  # P19 Figure 2, a P100: cuDNN's LSTM / IndRNN, one layer of each
-GOALS = {1024: 20.0}
 WIDE, ADDING = "M = N", "adding problem, as P19 Figure 2"
-FIRST, LSTM = "IndRNN, 1 layer", "nn.LSTM"
+FIRST, LSTM, LOOP = "IndRNN, 1 layer", "nn.LSTM", "IndRNN, 1 layer, Python loop"
 COMPILED = "IndRNN, 1 layer, compiled loop"
 PRECISIONS = ("fp32", "tf32")
 COMPILE_SECONDS = 100  # for all lengths together
@@ -50,56 +53,62 @@ def cells(M: int, N: int) -> dict[str, nn.Module]:
         LSTM: nn.LSTM(M, N),
         "nn.GRU": nn.GRU(M, N),
         "nn.RNN(relu)": nn.RNN(M, N, nonlinearity="relu"),
-        "IndRNN, 1 layer, Python loop": layer(backend="reference"),
+        LOOP: layer(backend="reference"),
     }
 
 
-def steps(device: torch.device, sizes: Sizes) -> list[dict[str, Any]]:
-    """The gradients of input and parameters, at every length, setting and precision of the matrix products."""
-    rows = []
-    for setting, M, B, N in settings():
-        for precision in PRECISIONS:
-            for T in sizes.lengths:
-                for name, cell in cells(M, N).items():
-                    row = {"what": name, "setting": setting, "precision": precision, "T": T, "B": B, "M": M, "N": N}
-                    with matmuls(precision):
-                        rows.append(attempt(row, partial(timed, cell, T, B, M, N, device, sizes.rounds)))
-    return rows
+def steps(device: torch.device, sizes: Sizes) -> Iterator[dict[str, Any]]:
+    """The gradients of input and parameters, at every length, setting, precision of the matrix products and mode.
+
+    TF32 is for the wide input alone: the other setting's paper had none. The Python loop is measured eagerly and in
+    fp32 alone: it is there to show what Python costs.
+    """
+    cases = itertools.product(PRECISIONS, settings(), sizes.lengths, MODES)
+    for precision, (setting, M, B, N), T, mode in cases:
+        if (precision, setting) == ("tf32", ADDING):
+            continue
+        for name, cell in cells(M, N).items():
+            if name == LOOP and (precision, mode) != (PRECISIONS[0], MODES[0]):
+                continue
+            row = {"what": name, "setting": setting, "precision": precision, "mode": mode}
+            row |= {"T": T, "B": B, "M": M, "N": N}
+            with matmuls(precision):
+                row = attempt(row, partial(timed, cell, T, B, M, N, mode, device, sizes.rounds), sizes.until)
+            yield row
 
 
-def timed(cell: nn.Module, T: int, B: int, M: int, N: int, device: torch.device, rounds: int) -> dict[str, float]:
+def timed(
+    cell: nn.Module, T: int, B: int, M: int, N: int, mode: str, device: torch.device, rounds: int
+) -> dict[str, float]:
     cell = cell.to(device)
     x, dy = torch.randn(T, B, M, device=device, requires_grad=True), torch.randn(T, B, N, device=device)
-    return {"ms": device_ms(partial(forward_backward, cell, x, dy), device, rounds, flush=False)}
+    call = as_mode(partial(forward_backward, cell, x, dy), mode)
+    return {"ms": device_ms(call, device, rounds, flush=False)}
 
 
 def ratios(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """LSTM / IndRNN, one layer of each, with the paper's ratio and our goal; pairs that were not measured left out."""
-    times = {(x["setting"], x["precision"], x["T"], x["what"]): x["ms"] for x in rows if "ms" in x}
+    """LSTM / IndRNN, one layer of each in the same mode, with the paper's ratio; pairs not measured left out."""
+    keys = ("setting", "precision", "mode", "T")
+    times = {(*(x[key] for key in keys), x["what"]): x["ms"] for x in rows if "ms" in x}
     found = []
-    for (setting, precision, T, what), ms in times.items():
-        lstm = times.get((setting, precision, T, LSTM))
+    for (*case, what), ms in times.items():
+        lstm = times.get((*case, LSTM))
         if what == FIRST and lstm is not None:
-            paper = PAPER.get(T) if setting == ADDING else None
-            row = {"setting": setting, "precision": precision, "T": T, "ratio": lstm / ms, "paper": paper}
-            found.append(row | {"goal": GOALS.get(T)})
+            row = dict(zip(keys, case, strict=True)) | {"ratio": lstm / ms}
+            found.append(row | {"paper": PAPER.get(row["T"]) if row["setting"] == ADDING else None})
     return found
 
 
 # The plain loop, compiled
 
 
-def compiled_loops(device: torch.device, sizes: Sizes) -> list[dict[str, Any]]:
+def compiled_loops(device: torch.device, sizes: Sizes) -> Iterator[dict[str, Any]]:
     """The layer whose loop over time torch.compile unrolls, M = N, fp32; what is not compiled in time says so."""
     _, M, B, N = settings()[0]
-    until = time.monotonic() + COMPILE_SECONDS
-    if device.type == "cuda":
-        torch.cuda.empty_cache()  # the other process needs memory, too
-    rows = []
+    until = min(sizes.until, time.monotonic() + COMPILE_SECONDS)
     for T in sizes.lengths:
-        row = {"what": COMPILED, "setting": WIDE, "precision": "fp32", "T": T, "B": B, "M": M, "N": N}
-        rows.append(attempt(row, partial(in_process, T, B, N, sizes.rounds, device, until), until))
-    return rows
+        row = {"what": COMPILED, "setting": WIDE, "precision": "fp32", "mode": "eager", "T": T, "B": B, "M": M, "N": N}
+        yield attempt(row, partial(in_process, T, B, N, sizes.rounds, device, until), until)
 
 
 def in_process(T: int, B: int, N: int, rounds: int, device: torch.device, until: float) -> dict[str, float]:
@@ -108,15 +117,8 @@ def in_process(T: int, B: int, N: int, rounds: int, device: torch.device, until:
     Raises:
         UserError: it was ended, or failed.
     """
-    command = [sys.executable, "-m", "indrnn.bench.gpu.layers", *map(str, (T, B, N, rounds, device))]
-    seconds = max(1.0, until - time.monotonic())
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
-    except subprocess.TimeoutExpired:
-        raise UserError(f"not compiled within {seconds:.0f} s") from None
-    if done.returncode:
-        raise UserError(f"not compiled: {(done.stderr.strip() or 'no output').splitlines()[-1]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    said = child(["indrnn.bench.gpu.layers", *map(str, (T, B, N, rounds, device))], until)
+    return json.loads(said.splitlines()[-1])
 
 
 def compiled_loop(

