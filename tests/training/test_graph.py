@@ -201,3 +201,20 @@ def test_all_experiments_and_models_have_graphs_on_a_gpu_but_those_with_a_reason
         if graph.word_of(task) != "true":
             found[experiment, model] = graph.word_of(task).removeprefix("eager: ")
     assert found == WITHOUT
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+@pytest.mark.parametrize("overrides", CASES.values(), ids=CASES)
+def test_on_a_gpu_a_graph_gives_the_bits_of_eager_updates_also_after_a_kill(config, tmp_path, monkeypatch, overrides):
+    words = (*overrides, "machine=gpu")
+    eager = config(*words, "machine.graph=false", f"machine.runs={tmp_path / 'eager'}")
+    expected = train(eager)
+    cfg = config(*words, f"machine.runs={tmp_path / 'graph'}", "machine.checkpoint_seconds=0")
+    kill_at(monkeypatch, "training_step", 9)
+    with pytest.raises(Killed):
+        train(cfg)
+    done = train(cfg)
+    assert done["sittings"][-1]["graph"] == "true", "a graph that is not used proves nothing"
+    assert done["metrics"] == expected["metrics"] and rows_of(cfg) == rows_of(eager)
+    other = train(config(*words, "seed=5", f"machine.runs={tmp_path / 'other'}"))
+    assert other["metrics"] != expected["metrics"]  # the control
