@@ -14,6 +14,7 @@ from test_run import DIGITS, SMALL
 from indrnn import files, record
 from indrnn.data import noise_seed
 from indrnn.errors import UserError
+from indrnn.tasks import Task
 from indrnn.training.run import train
 
 TWO = "machine.devices=2"
@@ -73,6 +74,18 @@ def test_stopped_by_a_signal_two_processes_stop_at_one_update_and_go_on(config, 
     assert stopped["status"] == "interrupted" and 0 < stopped["updates"] < 600
     call(*first)
     train(config(*SMALL, "trainer.max_updates=600", "trainer.val_every=600", f"machine.runs={tmp_path / '1'}"))
+    assert_same(only(tmp_path / "1"), only(tmp_path / "2"))
+
+
+@pytest.mark.slow
+def test_two_processes_make_the_validation_that_was_stopped(config, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(Task, "on_validation_start", lambda task: os.kill(os.getpid(), signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            train(config(*SMALL, f"machine.runs={tmp_path / '2'}"))
+    assert only(tmp_path / "2")[0]["updates"] == 5
+    call(*TRAIN, *SMALL, "logger=csv", TWO, f"machine.runs={tmp_path / '2'}")
+    train(config(*SMALL, f"machine.runs={tmp_path / '1'}"))
     assert_same(only(tmp_path / "1"), only(tmp_path / "2"))
 
 

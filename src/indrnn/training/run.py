@@ -167,14 +167,15 @@ def make_updates(
 ) -> None:
     """Train from the update that the task is at to the last one, or until ``checkpoint`` stops it."""
     task, data = sitting.task, sitting.data
-    options = rank.options | {"logger": logger or False}
     with checkpoint:
         if not task.validated:  # a signal came in the midst of it
-            trainer(sitting.cfg, callbacks=[checkpoint], **options).validate(task, datamodule=data, verbose=False)
+            validating = trainer(sitting.cfg, logger or False, callbacks=[checkpoint], **rank.options)
+            validating.validate(task, datamodule=data, verbose=False)
         if not task.finished:
             # Lightning's epoch is the stretch to the next validation.
-            options |= {"callbacks": [checkpoint, *callbacks], "reload_dataloaders_every_n_epochs": 1}
-            trainer(sitting.cfg, **options).fit(task, datamodule=data)
+            options = rank.options | {"reload_dataloaders_every_n_epochs": 1}
+            fitting = trainer(sitting.cfg, logger or False, callbacks=[checkpoint, *callbacks], **options)
+            fitting.fit(task, datamodule=data)
     release(task)
 
 
