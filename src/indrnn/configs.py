@@ -18,6 +18,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from indrnn import overrides as words
 from indrnn.errors import UserError
 from indrnn.files import ROOT
 
@@ -41,6 +42,9 @@ SIGNED_AS = {
     "indrnn.tasks.schedules.Step": "indrnn.schedules.Step",
 }
 
+# What a null stands for, where the signature has to hold the value and not the null.
+OmegaConf.register_new_resolver("or", lambda value, otherwise: otherwise if value is None else value, replace=True)
+
 
 def build(overrides: Iterable[str]) -> DictConfig:
     """The composed config of some overrides, also inside a running Hydra app; UserError where they do not fit.
@@ -63,6 +67,11 @@ def _composed(conf: Path, overrides: tuple[str, ...]) -> DictConfig:
         raise UserError(f"{_sentence(error)} (in: {' '.join(overrides)})") from None
     finally:
         GlobalHydra.instance().hydra = outer
+
+
+def refuse_unread(cfg: DictConfig, overrides: Iterable[str]) -> None:
+    """Raise UserError where an override of a composed config says what nothing in there reads."""
+    words.refuse_unread(cfg, overrides, _composed(CONF, ()), CONF)
 
 
 def _sentence(error: Exception) -> str:

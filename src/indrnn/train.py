@@ -10,10 +10,11 @@ import os
 import sys
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException, InstantiationException
 from omegaconf import DictConfig
 
-from indrnn import files, record
+from indrnn import configs, files, record
 from indrnn.errors import UserError
 
 # Huge pages for large tensors: long sequences would wait for the page tables. Torch reads this at its first tensor.
@@ -32,6 +33,7 @@ def main(cfg: DictConfig) -> float:
     from indrnn.training.run import train  # imports torch, which takes seconds: a mistyped word is told before
 
     try:
+        configs.refuse_unread(cfg, HydraConfig.get().overrides.task)
         done = train(cfg)
     except InstantiationException as error:
         raise RunError(str(error.__cause__ or error)) from None
