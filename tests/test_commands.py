@@ -59,7 +59,7 @@ def test_a_sweep_trains_every_combination_and_goes_on_after_a_failing_one(tmp_pa
         ("trainer.max_update=3", "Could not override 'trainer.max_update'"),
         ("recipe.gamma=0", "gamma must be above 0, not 0."),
         ("+model.dropuot=1", "unexpected keyword argument 'dropuot'"),
-        ("seed=-1", "seed must be a whole number of at least 0, not -1."),
+        ("seed=-1", "seed must be a whole number of at least 0 and below 2^32, not -1."),
         ("machine=gpu", "no GPU"),
     ],
 )

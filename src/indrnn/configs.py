@@ -17,6 +17,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from indrnn import overrides as words
 from indrnn.errors import UserError
@@ -58,12 +59,13 @@ def build(overrides: Iterable[str]) -> DictConfig:
 def _composed(conf: Path, overrides: tuple[str, ...]) -> DictConfig:
     outer, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None
     try:
+        words.refuse_no_choice(overrides, conf)
         for override in OverridesParser.create().parse_overrides(list(overrides)):
             if override.is_sweep_override():
                 raise UserError(f"A planned run takes one value, not a sweep: {override.input_line}.")
         with initialize_config_dir(str(conf), job_name="plan", version_base="1.3"):
             return compose("config", list(overrides))
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
         raise UserError(f"{_sentence(error)} (in: {' '.join(overrides)})") from None
     finally:
         GlobalHydra.instance().hydra = outer

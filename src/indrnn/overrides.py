@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import ChoiceSweep, Override
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -43,6 +44,22 @@ def refuse_unread(cfg: DictConfig, overrides: Iterable[str], known: DictConfig, 
             name = ".".join(path)
             what = meant(path, cfg) if override.is_add() or override.is_force_add() else instead(rest[-1], cfg)
             raise UserError(f"{override.input_line}: model {class_of(cfg)} with this task reads no {name}{what}.")
+
+
+def refuse_no_choice(words: Iterable[str], conf: Path) -> None:
+    """Raise UserError where a word on the command line leaves a group of conf/ without a choice, such as logger=null.
+
+    Hydra has a traceback for it. What is no override, such as an option, is passed over.
+    """
+    for word in words:
+        try:
+            override = OverridesParser.create().parse_override(word)
+        except HydraException:
+            continue
+        group = conf / override.key_or_group
+        if group.is_dir() and not override.is_delete() and not isinstance(override.value(), str | list | ChoiceSweep):
+            there = ", ".join(sorted(path.stem for path in group.glob("*.yaml")))
+            raise UserError(f"{word}: {override.key_or_group} is one of {there}.")
 
 
 def path_of(override: Override) -> list[str]:
