@@ -15,7 +15,7 @@ from indrnn.errors import UserError
 
 IN_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a word", type(None): "null"}
 HINTS = {
-    "machine.devices": " (which GPUs: the environment variable CUDA_VISIBLE_DEVICES)",
+    "machine.devices": " (see CUDA_VISIBLE_DEVICES)",
     "task.schedule": " (schedule@recipe.schedule= names one of conf/schedule)",
 }
 
