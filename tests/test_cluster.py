@@ -43,7 +43,7 @@ def test_a_sweep_trains_as_with_the_basic_launcher_and_goes_on_after_a_failing_r
     before = status()
     sweep = [*SWEEP, "seed=-1,0,1", *LAUNCHERS[launcher], f"machine.runs={tmp_path}"]
     done = call(*TRAIN, "-m", *sweep, code=1)
-    assert "seed must be a whole number of at least 0, not -1." in done.stderr
+    assert "seed must be a whole number of at least 0 and below 2^32, not -1." in done.stderr
     assert len(expected) == 4 and metrics(tmp_path) == expected
     assert status() == before, "something was left in the repository"
 

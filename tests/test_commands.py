@@ -1,5 +1,6 @@
 """What a user types, in processes of their own: sweeps, launchers, stops, and every mistake in one sentence."""
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -59,7 +60,7 @@ def test_a_sweep_trains_every_combination_and_goes_on_after_a_failing_one(tmp_pa
         ("trainer.max_update=3", "Could not override 'trainer.max_update'"),
         ("recipe.gamma=0", "gamma must be above 0, not 0."),
         ("+model.dropuot=1", "unexpected keyword argument 'dropuot'"),
-        ("seed=-1", "seed must be a whole number of at least 0, not -1."),
+        ("seed=-1", "seed must be a whole number of at least 0 and below 2^32, not -1."),
         ("machine=gpu", "no GPU"),
     ],
 )
@@ -123,3 +124,17 @@ def test_ctrl_c_leaves_a_record_and_the_same_command_goes_on(tmp_path):
     assert "Traceback" not in said
     (stopped,) = records(tmp_path)
     assert stopped["status"] == "interrupted" and 0 < stopped["updates"] < 20000
+
+
+def test_a_config_that_names_a_class_from_elsewhere_is_code_whose_hash_is_in_the_record(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text("from indrnn.networks import PlainIndRNN\nclass Net(PlainIndRNN):\n    pass\n")
+    file = tmp_path / "conf" / "model" / "mine.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text("defaults: [indrnn]\n_target_: mine.Net\n")
+    (file.parent / "other.yaml").write_text("_target_: elsewhere.Net\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    words = ["--config-dir", str(tmp_path / "conf"), *TINY, "model=mine", f"machine.runs={tmp_path / 'runs'}"]
+    done = call(*TRAIN, *words)
+    assert f"{file} is code: it names mine.Net" in done.stdout + done.stderr
+    (made,) = records(tmp_path / "runs")
+    assert made["code_files"] == {"model/mine.yaml": hashlib.sha256(file.read_bytes()).hexdigest()[:12]}

@@ -14,6 +14,7 @@ EXPERIMENTS = sorted(
     p.relative_to(CONF / "experiment").with_suffix("").as_posix() for p in CONF.glob("experiment/**/*.yaml")
 )
 MODELS = sorted(p.stem for p in CONF.glob("model/*.yaml"))
+SCHEDULES = sorted(p.stem for p in CONF.glob("schedule/*.yaml"))
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
@@ -46,6 +47,20 @@ def test_experiments_leave_the_model_alone_and_the_machine_out(experiment):
     assert "model" not in OmegaConf.create(text)
     for word in ("${machine", "${logger", "${hydra:", "${now:", "${oc.env:"):
         assert word not in text
+
+
+@pytest.mark.parametrize("experiment", ["quick/adding", *(name for name in EXPERIMENTS if "/" not in name)])
+def test_every_schedule_goes_with_every_experiment(config, experiment):
+    for name in SCHEDULES:
+        cfg = config(f"experiment={experiment}", f"schedule@recipe.schedule={name}")
+        assert instantiate(cfg.task.schedule).rate(0) > 0
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_experiments_choose_a_schedule_and_leave_its_words_alone(experiment):
+    """What one says of its own schedule would be an unknown word for any other."""
+    recipe = OmegaConf.load(CONF / "experiment" / f"{experiment}.yaml").get("recipe") or {}
+    assert "schedule" not in recipe
 
 
 def test_signature_sees_what_a_run_is_and_nothing_else(config):

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from indrnn import files, publish
+from indrnn import configs, files, publish
 from indrnn.data.stand_in.recordings import Recordings
 
 README = (files.ROOT / "README.md").read_text()
@@ -26,7 +26,8 @@ def test_training_commands_compose(config, command):
     words = shlex.split(command.partition(" -m indrnn.train ")[2])
     if "-m" in words:
         words = [re.sub(r"=([^,\[]*),.*", r"=\1", word) for word in words if word != "-m"]
-    config(*(word for word in words if not word.startswith("hydra")))
+    words = [word for word in words if not word.startswith("hydra")]
+    configs.refuse_unread(config(*words), words)
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith(REPRODUCE)])

@@ -17,7 +17,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
+from indrnn import overrides as words
 from indrnn.errors import UserError
 from indrnn.files import ROOT
 
@@ -41,6 +43,9 @@ SIGNED_AS = {
     "indrnn.tasks.schedules.Step": "indrnn.schedules.Step",
 }
 
+# What a null stands for, where the signature has to hold the value and not the null.
+OmegaConf.register_new_resolver("or", lambda value, otherwise: otherwise if value is None else value, replace=True)
+
 
 def build(overrides: Iterable[str]) -> DictConfig:
     """The composed config of some overrides, also inside a running Hydra app; UserError where they do not fit.
@@ -54,15 +59,21 @@ def build(overrides: Iterable[str]) -> DictConfig:
 def _composed(conf: Path, overrides: tuple[str, ...]) -> DictConfig:
     outer, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None
     try:
+        words.refuse_no_choice(overrides, conf)
         for override in OverridesParser.create().parse_overrides(list(overrides)):
             if override.is_sweep_override():
                 raise UserError(f"A planned run takes one value, not a sweep: {override.input_line}.")
         with initialize_config_dir(str(conf), job_name="plan", version_base="1.3"):
             return compose("config", list(overrides))
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
         raise UserError(f"{_sentence(error)} (in: {' '.join(overrides)})") from None
     finally:
         GlobalHydra.instance().hydra = outer
+
+
+def refuse_unread(cfg: DictConfig, overrides: Iterable[str]) -> None:
+    """Raise UserError where an override of a composed config says what nothing in there reads."""
+    words.refuse_unread(cfg, overrides, _composed(CONF, ()), CONF)
 
 
 def _sentence(error: Exception) -> str:

@@ -1,5 +1,6 @@
 """What a user can do wrong, said in one sentence."""
 
+import math
 import sys
 from collections.abc import Callable
 
@@ -24,6 +25,25 @@ def positive(**sizes: int) -> None:
     for name, value in sizes.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise UserError(f"{name} must be a whole number of at least 1, not {value!r}.")
+
+
+def at_least(low: float, **values: float) -> None:
+    """Raise UserError unless every named value is a number of at least ``low``; an infinite one is none."""
+    for name, value in values.items():
+        if not low <= value < math.inf:
+            raise UserError(f"{name} must be at least {low}, not {value!r}.")
+
+
+def above(low: float, **values: float) -> None:
+    """Raise UserError unless every named value is a number above ``low``; an infinite one is none."""
+    for name, value in values.items():
+        if not low < value < math.inf:
+            raise UserError(f"{name} must be above {low}, not {value!r}.")
+
+
+def in_one_line(error: Exception) -> str:
+    """What OmegaConf or yaml says, without OmegaConf's lines of detail; yaml says in which line of the file it is."""
+    return " ".join(str(error).partition("\n    full_key:")[0].split()).rstrip(".")
 
 
 def exit_code(work: Callable[[], str | int | None], goes_on: bool = False) -> int:

@@ -61,6 +61,6 @@ def _git(*words: str) -> str:
         done = subprocess.run(
             ["git", "--no-optional-locks", "-C", str(files.ROOT), *words], capture_output=True, text=True, check=False
         )
-    except FileNotFoundError:  # a copied folder on a machine without git
+    except OSError:  # a machine without git, or with one that does not start
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

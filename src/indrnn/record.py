@@ -18,7 +18,7 @@ KEYS = (
     "signature overrides config seed metrics status parameters updates examples wall_seconds "
     "commit source dirty versions device data started"
 ).split()
-OPTIONAL = ("sittings",)  # records of earlier versions have none
+OPTIONAL = ("sittings", "code_files")  # records of earlier versions have none; see training.own_code
 
 log = logging.getLogger(__name__)
 

@@ -10,10 +10,12 @@ import os
 import sys
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException, InstantiationException
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
-from indrnn import files, record
+from indrnn import configs, files, overrides, record
 from indrnn.errors import UserError
 
 # Huge pages for large tensors: long sequences would wait for the page tables. Torch reads this at its first tensor.
@@ -29,26 +31,45 @@ class RunError(CompactHydraException):
 @hydra.main(config_path=str(files.ROOT / "conf"), config_name="config", version_base="1.3")
 def main(cfg: DictConfig) -> float:
     """Train one run unless it is done; returns its best validation metric, for sweepers that optimise."""
+    return run(cfg, HydraConfig.get().overrides.task)
+
+
+def run(cfg: DictConfig, typed: list[str]) -> float:
+    """What ``main`` does with a config and the overrides that made it; RunError for all that a user can mend."""
     from indrnn.training.run import train  # imports torch, which takes seconds: a mistyped word is told before
 
     try:
+        configs.refuse_unread(cfg, typed)
         done = train(cfg)
-    except InstantiationException as error:
-        raise RunError(str(error.__cause__ or error)) from None
-    except UserError as error:
-        raise RunError(str(error)) from None
+    except (UserError, InstantiationException, OmegaConfBaseException) as error:
+        raise RunError(sentence(error)) from None
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise RunError(f"No space left to write {error.filename}: make some and start the same command.") from None
+        if error.filename is None:  # no file of the user's
             raise
-        raise RunError(f"No space left to write {error.filename}: make some and start the same command.") from None
+        raise RunError(f"{error.filename}: {error.strerror}.") from None
     if cfg.machine.progress:
         log.info(record.summary(done))
     return min((v for k, v in done["metrics"].items() if k.startswith("val/")), default=math.nan)
 
 
+def sentence(error: Exception) -> str:
+    """What a config is wrong in: Hydra wraps what a class raises, and both it and OmegaConf add lines of detail."""
+    if isinstance(error, OmegaConfBaseException):
+        return f"{str(error).splitlines()[0]} (in {error.full_key})."
+    for told in (error, error.__cause__):
+        if isinstance(told, UserError):
+            return str(told)
+    return f"{str(error).splitlines()[0]} {str(error.__cause__ or '').strip().partition(chr(10))[0]}".strip()
+
+
 if __name__ == "__main__":
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report its starts to its makers
     try:
+        overrides.refuse_no_choice(sys.argv[1:], configs.CONF)
         main()
+    except UserError as error:
+        sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit("Stopped: the same command goes on from the last checkpoint.")

@@ -117,7 +117,7 @@ def test_when_one_process_dies_the_run_ends_with_a_sentence(tmp_path):
     [
         (["machine.devices=3"], "data.batch_size=8 cannot be dealt out evenly to machine.devices=3."),
         (["machine.devices=0"], "machine.devices must be a whole number of at least 1, not 0."),
-        (["machine.devices=auto"], "machine.devices must be a whole number of at least 1, not 'auto'."),
+        (["machine.devices=auto"], "machine.devices must be a whole number, not 'auto' (see CUDA_VISIBLE_DEVICES)."),
     ],
 )
 def test_devices_that_make_no_sense_are_refused(config, overrides, words):

@@ -58,6 +58,9 @@ class PixelMNIST(Data):
             raise UserError(f"data.counts must name train, validation and test images, not {list(counts)}.")
         for count in counts:
             positive(counts=count)
+        for name, value in (("permutation_seed", permutation_seed), ("split_seed", split_seed)):
+            if value is not None and not 0 <= value < 2**32:  # numpy's RandomState takes no other
+                raise UserError(f"data.{name} must be at least 0 and below 2^32, not {value}.")
         self.source, self.counts, self.split_seed = source, list(counts), split_seed
         self.permutation = np.arange(seq_len)
         if permutation_seed is not None:

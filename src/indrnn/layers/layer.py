@@ -15,12 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from indrnn.errors import UserError, positive
+from indrnn.errors import UserError, above, at_least, positive
 from indrnn.layers import convolution, few_passes
 from indrnn.layers.norm_dropout import FrameBatchNorm, SharedMaskDropout, sequence_norm
 from indrnn.layers.padding import blank, last_state, valid_steps
 from indrnn.recurrence import recurrence
 
+ACTIVATIONS = ("relu", "leaky_relu", "tanh", "identity")  # of indrnn.recurrence
 BATCH_NORM = ("before", "after", None)
 
 
@@ -30,8 +31,7 @@ def bound_of(gamma: float, seq_len: int) -> float:
     Raises:
         UserError: gamma is not above 0.
     """
-    if not gamma > 0:
-        raise UserError(f"gamma must be above 0, not {gamma}.")
+    above(0, gamma=gamma)
     positive(seq_len=seq_len)
     return math.exp(math.log(gamma) / seq_len)
 
@@ -74,6 +74,10 @@ class IndRNNUnit(nn.Module):
     ):
         super().__init__()
         positive(hidden_size=hidden_size)
+        if activation not in ACTIVATIONS:
+            raise UserError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {activation!r}.")
+        if activation == "leaky_relu":
+            above(0, negative_slope=negative_slope)
         if batch_norm not in BATCH_NORM:
             raise UserError(f"batch_norm must be one of {BATCH_NORM}, not {batch_norm!r}.")
         self.hidden_size, self.bound, self.u_range = hidden_size, bound, u_range
@@ -184,4 +188,5 @@ def init_weight_(weight: Tensor, init_std: float | None) -> None:
     if init_std is None:
         nn.init.kaiming_uniform_(weight, a=8)
     else:
+        at_least(0, init_std=init_std)
         nn.init.normal_(weight, std=init_std)

@@ -53,6 +53,8 @@ class DenseIndRNN(IndRNNNetwork):
         time_difference: bool | None = None,
     ):
         positive(growth=growth)
+        if not blocks:
+            raise UserError("blocks must name the dense layers of each block, such as [8, 6, 4].")
         for layers in blocks:
             positive(blocks=layers)
         width = start = 6 * growth if first_layer else input_size

@@ -2,6 +2,7 @@
 
 import math
 
+from indrnn.errors import above
 from indrnn.layers import IndRNNLayer, IndRNNUnit, bound_of
 from indrnn.layers.norm_dropout import sequence_norm
 from indrnn.networks.last_transition import LastTransition
@@ -41,6 +42,8 @@ class IndRNNNetwork(Network):
         unbounded: bool | None = None,
     ):
         super().__init__(features, output_size)
+        if bound is not None:
+            above(0, bound=bound)
         self.largest_start = bound_of(gamma, seq_len) if bound is None else bound
         self.last_layer_near_one, self.init_std = last_layer_near_one, init_std
         self.common = {

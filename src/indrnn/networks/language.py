@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from indrnn.errors import at_least, positive
 from indrnn.layers import IndRNNLayer, IndRNNUnit
 from indrnn.layers.norm_dropout import SharedMaskDropout
 from indrnn.networks import Network
@@ -34,6 +35,8 @@ class LanguageNetwork(nn.Module):
         dropout_words: float,
     ):
         super().__init__()
+        positive(embedding_size=embedding_size)
+        at_least(0, embedding_range=embedding_range)
         features, tokens = body.head.in_features, body.head.out_features
         self.embedding = nn.Embedding(tokens, embedding_size)
         nn.init.uniform_(self.embedding.weight, -embedding_range, embedding_range)

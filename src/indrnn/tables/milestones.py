@@ -11,9 +11,10 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from indrnn import configs, files, markdown_text, record
-from indrnn.errors import UserError
+from indrnn.errors import UserError, in_one_line
 
 COLORS = ("#00366f", "#d1495b", "#e0a100", "#5b8c5a", "#8a5aa8", "#3c3c3c")
 DASHES, MARKERS = ("-", "--", ":"), "osDv<>ph"
@@ -70,8 +71,8 @@ def load(name: str) -> Milestones:
     path = configs.CONF / "milestones" / f"{name}.yaml"
     try:
         found = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Milestones), OmegaConf.load(path)))
-    except (OmegaConfBaseException, ValueError) as error:
-        raise UserError(f"{path}: {str(error).splitlines()[0]}.") from None
+    except (OmegaConfBaseException, ValueError, YAMLError) as error:
+        raise UserError(f"{path}: {in_one_line(error)}.") from None
     found.name = name
     return found
 

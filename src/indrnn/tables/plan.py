@@ -114,6 +114,7 @@ def _runs(
     table: Table, row: Row, column: Column, overrides: list[str], candidate: int, seeds: list[int]
 ) -> Iterator[Run]:
     cfg = configs.build(overrides)
+    configs.refuse_unread(cfg, overrides)
     for seed in seeds:
         cfg.seed = seed  # the same as the override: nothing is chosen by the seed while composing
         config = configs.signed(cfg)

@@ -12,7 +12,7 @@ from yaml import YAMLError
 
 from indrnn import configs
 from indrnn.configs import PROFILES
-from indrnn.errors import UserError
+from indrnn.errors import UserError, in_one_line
 
 
 @dataclass
@@ -165,7 +165,7 @@ def load_table(name: str) -> Table:
     try:
         table = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Table), OmegaConf.load(path)))
     except (OmegaConfBaseException, ValueError, YAMLError) as error:
-        raise UserError(f"{path}: {str(error).splitlines()[0]}.") from None
+        raise UserError(f"{path}: {in_one_line(error)}.") from None
     table.name = name
     for problem in _problems(table):
         raise UserError(f"{path}: {problem}.")

@@ -62,6 +62,8 @@ class LanguageModel(Task):
     ):
         if metric not in METRICS:
             raise UserError(f"task.metric must be bpc or ppl, not {metric}.")
+        if u_normal is not None and (len(u_normal) not in (2, 3) or u_normal[1] < 0):
+            raise UserError(f"task.u_normal must be mean, deviation and perhaps the largest, not {list(u_normal)}.")
         network = LanguageNetwork(network, embedding_size, embedding_range, tied, dropout_embedding, dropout_words)
         super().__init__(network, schedule, seed, max_updates, val_every, weight_decay)
         self.metric, self.dynamic = metric, dynamic

@@ -4,7 +4,7 @@
 metric (lower is better) and answers ``None``, ``"reload"`` (go back to the best weights and optimizer) or ``"stop"``.
 """
 
-from indrnn.errors import UserError
+from indrnn.errors import UserError, above, at_least, positive
 
 
 class Constant:
@@ -13,8 +13,7 @@ class Constant:
     needs_best_optimizer = False
 
     def __init__(self, learning_rate: float):
-        if not learning_rate > 0:
-            raise UserError(f"learning_rate must be above 0, not {learning_rate}.")
+        above(0, learning_rate=learning_rate)
         self.learning_rate = learning_rate
 
     def rate(self, update: int) -> float:
@@ -35,6 +34,8 @@ class Step(Constant):
 
     def __init__(self, learning_rate: float, every: int, factor: float):
         super().__init__(learning_rate)
+        positive(every=every)
+        above(0, factor=factor)
         self.every, self.factor = every, factor
 
     def rate(self, update: int) -> float:
@@ -46,6 +47,8 @@ class OneCycle(Constant):
 
     def __init__(self, learning_rate: float, max_updates: int, warmup: float):
         super().__init__(learning_rate)
+        if not 0 <= warmup <= 1:
+            raise UserError(f"warmup must be a share of the updates between 0 and 1, not {warmup!r}.")
         self.max_updates, self.warmup = max_updates, max(1.0, warmup * max_updates)
 
     def rate(self, update: int) -> float:
@@ -68,6 +71,8 @@ class Plateau(Constant):
         self, learning_rate: float, patience: int, factor: float, stop_below: float, halve: bool | None = None
     ):
         super().__init__(learning_rate)
+        at_least(0, patience=patience, stop_below=stop_below)
+        above(0, factor=factor)
         self.patience, self.factor, self.stop_below = patience, factor, stop_below
         self.halve = halve is not False
         self.best, self.waited, self.drops = float("inf"), 0, 0

@@ -15,14 +15,16 @@ from pytorch_lightning.loggers import Logger
 
 from indrnn import files, record
 from indrnn.data import Data
-from indrnn.errors import NoData, OutOfMemory, UserError, positive
+from indrnn.errors import NoData, OutOfMemory, UserError
 from indrnn.machine import keep_pages, matrix_products
 from indrnn.networks import Network
 from indrnn.out_of_memory import asked_gib, free, out_of_memory, size
 from indrnn.tasks import CLIP, Diverged, Task
 from indrnn.training.callbacks import Checkpoint, Interrupted, UpdateBar
+from indrnn.training.checks import check, seconds
 from indrnn.training.compiled import OF_TORCH, compile_, how
 from indrnn.training.graph import graph_, release
+from indrnn.training.own_code import code_files
 from indrnn.training.ranks import Rank, Ranks, check_devices, synchronise_batch_norm
 from indrnn.training.sitting import Sitting, folder_of, only_one, quiet_lightning
 from indrnn.training.wandb_listener import listener, stop_listening
@@ -41,8 +43,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
             run. The record says no_data or out_of_memory; the next start tries again.
         KeyboardInterrupt, SystemExit: a signal came; the record says interrupted.
     """
-    if not isinstance(cfg.seed, int) or cfg.seed < 0:
-        raise UserError(f"seed must be a whole number of at least 0, not {cfg.seed!r}.")
+    check(cfg)  # before a folder is made
     if cfg.machine.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
         raise UserError("There is no GPU that torch can use on this machine: leave machine=gpu out.")
     folder = folder_of(cfg)
@@ -57,6 +58,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
                 Sitting(cfg, *build(cfg)).end("out_of_memory", more)
             raise OutOfMemory(f"Out of memory with the network ({full}): {NEEDS_LESS}") from None
         sitting = Sitting(cfg, data, task)
+        sitting.code |= code_files(cfg)
         try:
             data.setup()
         except NoData:
@@ -95,6 +97,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
 
 def build(cfg: DictConfig) -> tuple[Data, Task]:
     """Data and task of a run, in a process made ready for it; the network's weights follow from the seed."""
+    check(cfg)  # studies, benchmarks and other ranks come in here
     keep_pages()
     torch.set_num_threads(cfg.machine.threads)
     torch.set_flush_denormal(True)  # vanishing gradients are denormal numbers: fifteen times slower
@@ -103,7 +106,6 @@ def build(cfg: DictConfig) -> tuple[Data, Task]:
         raise UserError(f"trainer.precision must be {', '.join(PRECISIONS)}, not {cfg.trainer.precision!r}.")
     matrix_products(cfg.trainer.precision)
     pl.seed_everything(cfg.seed, verbose=False)
-    positive(**{"machine.eval_factor": cfg.machine.eval_factor})
     data: Data = instantiate(cfg.data)
     data.eval_factor = cfg.machine.eval_factor
     network: Network = instantiate(cfg.model)
@@ -141,7 +143,7 @@ def fit(sitting: Sitting, logger: Logger | None) -> tuple[str, int]:
         return "finished", 0
     try:
         with Ranks(machine.devices, follow, sitting.cfg) as rank:
-            max_time = sitting.cfg.trainer.max_time
+            max_time = seconds(sitting.cfg.trainer.max_time)
             checkpoint = Checkpoint(sitting.save, machine.checkpoint_seconds, max_time, agree=rank.agree)
             make_updates(sitting, rank, checkpoint, logger, [UpdateBar()] if machine.progress else [])
     except Interrupted as interrupted:

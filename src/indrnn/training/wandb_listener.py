@@ -4,7 +4,9 @@ wandb is imported where a run logs to it and not before: a machine without it tr
 """
 
 import contextlib
+import difflib
 import functools
+import inspect
 import logging
 import os
 from types import ModuleType
@@ -15,6 +17,10 @@ from omegaconf import DictConfig
 from pytorch_lightning.loggers import Logger, WandbLogger
 
 from indrnn import files
+from indrnn.errors import UserError
+from indrnn.training.kinds import check_kind
+
+MODES = ("online", "offline", "shared", "disabled", "dryrun", "run")  # of wandb.Settings
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +69,9 @@ def listener(cfg: DictConfig, identity: str, config: dict[str, Any]) -> Logger |
         cfg: the node ``logger``.
         identity: the W&B run that further sittings of this run go on with.
         config: resolved, with its signature.
+
+    Raises:
+        UserError: as ``refuse_unknown``.
     """
     if "_target_" not in cfg:
         return None
@@ -71,6 +80,7 @@ def listener(cfg: DictConfig, identity: str, config: dict[str, Any]) -> Logger |
     except ImportError as error:
         say_missing(str(error))
         return None
+    refuse_unknown(cfg, wandb)
     folder = files.ROOT / cfg.save_dir
     folder.mkdir(parents=True, exist_ok=True)
     settings = wandb.Settings(silent=True, console="off", init_timeout=30)
@@ -85,6 +95,23 @@ def listener(cfg: DictConfig, identity: str, config: dict[str, Any]) -> Logger |
         wandb.teardown()
         return None
     return logger
+
+
+def refuse_unknown(cfg: DictConfig, wandb: ModuleType) -> None:
+    """Raise UserError where WANDB_MODE or the node ``logger`` says a word that W&B does not know."""
+    mode = os.environ.get("WANDB_MODE")
+    if mode and mode not in MODES:
+        raise UserError(f"WANDB_MODE must be one of {', '.join(MODES)}, not {mode!r}.")
+    for word in ("project", "group", "job_type", "name"):
+        check_kind(f"logger.{word}", cfg.get(word), str | None)
+    check_kind("logger.save_dir", cfg.get("save_dir"), str)
+    words = inspect.signature(wandb.init).parameters
+    if any(word.kind is word.VAR_KEYWORD for word in words.values()):  # one that takes any
+        return
+    takes = {*inspect.signature(WandbLogger.__init__).parameters, *words, "_target_"}
+    for word in set(cfg) - takes:
+        near = difflib.get_close_matches(word, takes, 1)
+        raise UserError(f"logger.{word}: W&B takes no such word{f' (did you mean {near[0]}?)' if near else ''}.")
 
 
 def stop_listening(logger: Logger | None, metrics: dict[str, float], update: int) -> None:
