@@ -43,9 +43,13 @@ class Cuda:
     def record(self, function: Callable[[], Any]) -> tuple[Any, Callable[[], None]]:
         """What the function returns, which is there after each call of the second: a replay."""
         graph = torch.cuda.CUDAGraph()
-        # Other threads may go on meanwhile: W&B's, or one that makes batches.
-        with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
-            result = function()
+        try:
+            # Other threads may go on meanwhile: W&B's, or one that makes batches.
+            with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
+                result = function()
+        except Exception:
+            torch.manual_seed(torch.initial_seed())  # the generator would wait for a replay, and some is drawn already
+            raise
         return result, graph.replay
 
 
@@ -90,7 +94,6 @@ class Graph:
 
     def _record(self, batch: tuple[Any, ...]) -> bool:
         task, carried = self.task, self.task.carried
-        seed = torch.initial_seed()
         self.batch = [copy_of(x) for x in batch]
         start, self.tree = tree_flatten(carried)
         self.state = [copy_of(x) for x in start]
@@ -111,7 +114,6 @@ class Graph:
             reason = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
             self.word = f"eager: {reason}"
             log.warning("The update could not be recorded as a graph (%s): the run goes on without, slower.", reason)
-            torch.manual_seed(seed)
         task.carried = carried
         return self.replay is not None
 

@@ -24,7 +24,6 @@ from indrnn.training.callbacks import Checkpoint, Interrupted, UpdateBar
 from indrnn.training.checks import check, seconds
 from indrnn.training.compiled import OF_TORCH, compile_, how
 from indrnn.training.graph import graph_, release
-from indrnn.training.own_code import code_files
 from indrnn.training.ranks import Rank, Ranks, check_devices, synchronise_batch_norm
 from indrnn.training.sitting import Sitting, folder_of, only_one, quiet_lightning
 from indrnn.training.wandb_listener import listener, stop_listening
@@ -58,7 +57,6 @@ def train(cfg: DictConfig) -> dict[str, Any]:
                 Sitting(cfg, *build(cfg)).end("out_of_memory", more)
             raise OutOfMemory(f"Out of memory with the network ({full}): {NEEDS_LESS}") from None
         sitting = Sitting(cfg, data, task)
-        sitting.code |= code_files(cfg)
         try:
             data.setup()
         except NoData:

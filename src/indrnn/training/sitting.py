@@ -19,6 +19,7 @@ from indrnn.machine import device_name, on_the_card
 from indrnn.tasks import Task
 from indrnn.training.compiled import how
 from indrnn.training.graph import word_of
+from indrnn.training.own_code import code_files
 from indrnn.training.tensors import load_tensors, save_tensors, set_aside
 
 SPAN = ("updates", "seconds", "examples_a_second", "peak_bytes", "on_the_card")  # of a sitting: how it went
@@ -46,7 +47,7 @@ class Sitting:
         self.started = past.get("started", datetime.now(UTC).isoformat(timespec="seconds"))
         self.wall_seconds = past.get("wall_seconds", 0.0)
         self.here = provenance.code()
-        self.code = dict(self.here)
+        self.code = self.here | code_files(cfg)
         self.before: list[dict[str, Any]] = []
         if past:
             self.before = past.get("sittings", [untold(past)])
