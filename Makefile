@@ -4,6 +4,8 @@ LAUNCHER ?= joblib
 JOBS ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 TABLE ?=
 SEEDS ?=
+FRESH ?=
+RUN ?=
 PYTHON ?=
 EXTRAS ?=
 MACHINE ?=
@@ -13,12 +15,14 @@ WITHOUT ?=
 
 # What the targets call.
 REPRODUCE = .venv/bin/python scripts/reproduce.py
-CHOICE = --profile '$(PROFILE)' --launcher '$(LAUNCHER)' --jobs '$(JOBS)' $(if $(SEEDS),--seeds '$(SEEDS)')
+CHOICE = --profile '$(PROFILE)' --launcher '$(LAUNCHER)' --jobs '$(JOBS)' $(if $(SEEDS),--seeds '$(SEEDS)') \
+	$(if $(filter 1,$(FRESH)),--fresh)
 WHERE = $(if $(MACHINE),machine=$(MACHINE))
 PUBLISH = .venv/bin/python scripts/publish.py
 BENCH = .venv/bin/python scripts/bench.py
 GRADIENTS = .venv/bin/python scripts/gradients.py
 START_OF_U = .venv/bin/python scripts/start_of_u.py
+WHY = .venv/bin/python scripts/why.py
 FIGURES = .venv/bin/python scripts/figures.py
 GET_DATA = .venv/bin/python scripts/get_data.py
 TEST = .venv/bin/python -m pytest
@@ -31,7 +35,7 @@ PYTHONS = $(if $(PYTHON),'$(PYTHON)',python3 python3.12 python3.11)
 SETUP = scripts/setup.py --extras '$(EXTRAS)' $(if $(PYTHON),--this-python) \
 	$(if $(filter setup,$(MAKECMDGOALS)),,--quiet)
 
-.PHONY: help setup test test-slow house lint data plan reproduce-table publish milestones tables adding mnist \
+.PHONY: help setup test test-slow house lint data plan reproduce-table why publish milestones tables adding mnist \
 	pmnist depth sensitivity ablations ptb-char ptb-word ntu bench gradients start-of-u figures smoke clean lock wandb-sync
 .NOTPARALLEL:
 
@@ -68,8 +72,11 @@ data: setup ## fetch the data sets that may be fetched; or take in NTU RGB+D: NT
 plan: setup ## list the runs of the tables (TABLE=... for one): signature, state, command
 	$(REPRODUCE) --plan $(CHOICE) $(if $(TABLE),--table '$(TABLE)') $(WHERE)
 
-reproduce-table: setup ## train what is not finished and print the tables beside the paper's (TABLE=... for one)
+reproduce-table: setup ## train what is not finished and print the tables beside the paper's (TABLE=... for one; FRESH=1 all anew)
 	$(REPRODUCE) $(CHOICE) $(if $(TABLE),--table '$(TABLE)') $(WHERE)
+
+why: setup ## what differs today from when a run was made, and what follows: RUN=signature
+	$(WHY) '$(RUN)'
 
 publish: setup ## copy records, curves and tables of this machine into results/
 	$(PUBLISH) --profile '$(PROFILE)'

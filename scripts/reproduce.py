@@ -31,6 +31,8 @@ def main() -> int:
     parser.add_argument("--plan", dest="only_list", action="store_true", help=only)
     tiny = "every table at quick sizes with 2 updates, then forget it"
     parser.add_argument("--smoke", action="store_true", help=tiny)
+    anew = "set aside what is done and make it anew; without this the same command goes on with that"
+    parser.add_argument("--fresh", action="store_true", help=anew)
     parser.add_argument("overrides", nargs="*", help="Hydra overrides for every run")
     args = parser.parse_args()
     args.runs = args.runs.resolve()

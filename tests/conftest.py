@@ -50,9 +50,7 @@ def real_ptb() -> Path:
 
 
 def folder_with(name: str) -> Path:
-    from indrnn.data.download import data_folder
-
-    for folder in (data_folder(), files.ROOT.parent / "shared" / "data"):
+    for folder in (files.data_folder(), files.ROOT.parent / "shared" / "data"):
         if (folder / name).is_dir():
             return folder
     pytest.skip(f"no complete {name}: set INDRNN_DATA or run `make data`")

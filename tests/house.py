@@ -18,9 +18,9 @@ FLOORS = (
     ("studies", "bench"),
     ("entrances",),
 )
-GROUND = {"__init__", "adding_numbers", "configs", "errors", "files", "machine", "markdown_text", "out_of_memory"}
-GROUND |= {"overrides", "provenance", "record", "splits"}
-ENTRANCES = {"load", "publish", "reproduce", "train"}
+GROUND = {"__init__", "adding_numbers", "configs", "digests", "errors", "files", "machine", "markdown_text"}
+GROUND |= {"out_of_memory", "overrides", "provenance", "record", "splits"}
+ENTRANCES = {"load", "publish", "reproduce", "train", "why"}
 SOURCES = sorted(HOUSE.rglob("*.py"))
 
 

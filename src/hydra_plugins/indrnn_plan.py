@@ -69,13 +69,15 @@ class PlanSweeper(Sweeper):
         self.seeds, self.smoke, self.max_batch_size = seeds, smoke, max_batch_size
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        self.folder = config.machine.runs
+        self.folder, self.fresh = config.machine.runs, config.machine.fresh
         self.launcher: Launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
     def sweep(self, arguments: list[str]) -> Sequence[JobReturn]:
         """Train what is not done; a run that fails does not stop the others, but the exit code says so.
+
+        With machine.fresh=true what there is of the planned runs is first set aside, all of it.
 
         Raises:
             CompactHydraException: a name that does not exist, or runs that failed; one sentence.
@@ -85,14 +87,19 @@ class PlanSweeper(Sweeper):
         from indrnn.tables import plan
 
         # Hydra composes a config of its own before any sweep and may need an experiment for it; the plan has its own.
-        arguments = [argument for argument in arguments if not argument.startswith("experiment=")]
+        arguments = [argument for argument in arguments if not argument.startswith(("experiment=", "machine.fresh="))]
         try:
             planned = plan.runs(self.tables, self.profile, self.columns, self.seeds, arguments, self.smoke)
         except UserError as error:
             raise CompactHydraException(str(error)) from None
         folder = files.ROOT / self.folder
+        if self.fresh:
+            for run in planned:
+                record.set_aside(folder / run.signature)
         todo = [run for run in planned if plan.state(run, folder) not in record.FINAL]
         print(f"{len(planned)} runs planned, {len(planned) - len(todo)} done before, {len(todo)} to do", flush=True)
+        if older := plan.reused(planned, folder):
+            print(older, flush=True)
         if not todo:
             return []
         for name in ("hydra", "hydra_plugins"):  # launchers would list all overrides of every run

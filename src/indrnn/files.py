@@ -15,6 +15,11 @@ NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # some shared file sy
 log = logging.getLogger(__name__)
 
 
+def data_folder() -> Path:
+    """``$INDRNN_DATA``, else data/ beside conf/; a relative path is relative to the repository."""
+    return (ROOT / os.environ.get("INDRNN_DATA", "data")).resolve()
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
     replace_whole(path, lambda part: part.write_text(text))

@@ -5,12 +5,17 @@ import os
 import platform
 import subprocess
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from indrnn import files
 
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "numpy", "numba")
-SUFFIXES = (".py", ".yaml", ".txt")  # of what decides numbers; not byte code, nor backups such as layer.py~
+# Of what decides numbers, what Python loads and Hydra composes; not byte code beside its source (of that, Python checks
+# that it fits), nor what editors leave, such as layer.py~.
+SUFFIXES = (".py", ".yaml", ".txt", ".so", ".pyd")
+TOPS = ("src", "conf")
+GIT = ("git", "--no-replace-objects", "-C")
 
 
 def code() -> dict[str, Any]:
@@ -19,15 +24,14 @@ def code() -> dict[str, Any]:
     ``INDRNN_COMMIT`` names the commit where there is no .git (it then counts as clean only if ``source`` agrees
     with that commit, which a reader can check: source is a hash of src/ and conf/ alone).
     """
-    commit, changed = os.environ.get("INDRNN_COMMIT"), ""
+    commit, clean = os.environ.get("INDRNN_COMMIT"), True
     if (files.ROOT / ".git").exists():
-        commit = _git("rev-parse", "HEAD") or commit
-        changed = _git("status", "--porcelain", "--", "src", "conf")
+        commit, clean = _git("rev-parse", "HEAD").decode().strip() or commit, is_committed()
     versions = {name: metadata.version(name) for name in PACKAGES if _installed(name)}
     return {
         "commit": commit or "unknown",
         "source": source(),
-        "dirty": bool(changed) or not commit,
+        "dirty": not (commit and clean),
         "versions": {"python": platform.python_version(), **versions},
     }
 
@@ -35,13 +39,46 @@ def code() -> dict[str, Any]:
 def source() -> str:
     """First 12 hex digits of sha256 over names and bytes of all files in src/ and conf/ that decide numbers."""
     digest = hashlib.sha256()
-    for top in ("src", "conf"):
-        for path in sorted((files.ROOT / top).rglob("*")):
-            name = path.relative_to(files.ROOT)
-            hidden = any(part.startswith(".") for part in name.parts)  # an editor's lock file is called .#layer.py
-            if path.suffix in SUFFIXES and not hidden:
-                digest.update(name.as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    for name, path in deciding().items():
+        digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:12]
+
+
+def deciding() -> dict[str, Path]:
+    """The files in src/ and conf/ that decide numbers by their names from the root, in order; links are followed."""
+    found: list[Path] = []
+    for top in TOPS:
+        here = []
+        for folder, folders, names in os.walk(files.ROOT / top, followlinks=True):
+            folders[:] = (name for name in folders if not name.startswith(".") and name != "__pycache__")
+            here += (Path(folder, name) for name in names if not name.startswith("."))  # an editor locks .#layer.py
+        found += sorted(path for path in here if path.suffix in SUFFIXES and path.is_file())
+    return {path.relative_to(files.ROOT).as_posix(): path for path in found}
+
+
+def is_committed() -> bool:
+    """Whether src/ and conf/ are what the tree of HEAD says, byte by byte; False where git does not say.
+
+    The hashes of that tree are compared with the files. Git's own word would be that of its index, which can be told to
+    assume a file unchanged.
+    """
+    kept = {}
+    for entry in filter(None, _git("ls-tree", "-r", "-z", "--full-tree", "HEAD", "--", *TOPS).split(b"\0")):
+        about, _, name = entry.partition(b"\t")
+        kept[os.fsdecode(name)] = about.split()
+    if not kept or deciding().keys() - kept.keys():
+        return False
+    return all(blob(files.ROOT / name, mode, len(digest)) == digest for name, (mode, _, digest) in kept.items())
+
+
+def blob(path: Path, mode: bytes, digits: int) -> bytes | None:
+    """What git calls the content of a file, of so many digits; None where there is no such file."""
+    try:
+        content = os.fsencode(os.readlink(path)) if mode == b"120000" else path.read_bytes()
+    except OSError:
+        return None
+    kind = hashlib.sha1 if digits == 40 else hashlib.sha256
+    return kind(b"blob %d\0" % len(content) + content).hexdigest().encode()
 
 
 def words(about: dict[str, Any]) -> str:
@@ -56,11 +93,11 @@ def _installed(name: str) -> bool:
         return False
 
 
-def _git(*words: str) -> str:
+def _git(*words: str) -> bytes:
+    """What git prints about this repository, whatever GIT_* says of others; nothing where it fails."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
-        done = subprocess.run(
-            ["git", "--no-optional-locks", "-C", str(files.ROOT), *words], capture_output=True, text=True, check=False
-        )
+        done = subprocess.run([*GIT, str(files.ROOT), *words], capture_output=True, check=False, env=environment)
     except OSError:  # a machine without git, or with one that does not start
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+        return b""
+    return done.stdout if done.returncode == 0 else b""

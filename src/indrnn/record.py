@@ -51,6 +51,19 @@ def write(folder: Path, record: dict[str, Any], curve: list[dict[str, float]]) -
     files.write_whole(folder / "run.json", json.dumps(record, indent=1, allow_nan=False) + "\n")
 
 
+def set_aside(folder: Path) -> None:
+    """Move what a run's folder holds of an earlier training to ``earlier/<n>`` in it, the record first.
+
+    For whoever holds the folder's lock. A kill in the middle leaves a run that is not done.
+    """
+    earlier = folder / "earlier"
+    place = earlier / str(1 + sum(1 for _ in earlier.glob("*")))
+    for path in sorted(folder.iterdir(), key=lambda path: path.name != "run.json"):
+        if path.is_file() and path.name != "lock":
+            place.mkdir(parents=True, exist_ok=True)
+            path.rename(place / path.name)
+
+
 def curve_text(rows: list[dict[str, float]]) -> str:
     """The learning curve as csv: first column update, then whatever was measured."""
     names = list(dict.fromkeys(name for row in rows for name in row)) or ["update"]

@@ -50,6 +50,7 @@ class Choice:
     only_list: bool
     smoke: bool
     overrides: list[str]
+    fresh: bool = False
     command: str = ""
 
     @property
@@ -91,13 +92,15 @@ def show(choice: Choice) -> int:
 
 
 def reproduce(choice: Choice) -> int:
-    """Launch what is not done, render all tables, say what is missing."""
+    """Launch what is not done, or all runs if they are to be made anew; render all tables, say what is missing."""
     runs = choice.planned()
     if not runs:
         raise UserError(f"Profile {choice.profile} runs nothing of {', '.join(choice.tables)}.")
     out = choice.runs / "tables" / choice.profile
     with only_one(choice.runs) as lock:
-        if missing(runs, choice.runs):
+        if not choice.fresh and not missing(runs, choice.runs):
+            print(plan.reused(runs, choice.runs) or f"All {len(runs)} runs are done.")
+        else:
             launch(choice, runs[0].overrides[0], lock)
         if not any(judged.records(runs, choice.runs).values()):
             raise UserError("No run was made; the reason stands above.")
@@ -187,6 +190,8 @@ def launch(choice: Choice, first: str, lock: TextIO) -> None:
     command += [f"hydra.sweeper.profile={choice.profile}", f"hydra.sweeper.smoke={choice.smoke}"]
     command += [f"hydra/launcher={choice.launcher}"]
     command += [option.format(choice.jobs) for option in LAUNCHERS.get(choice.launcher, ())]
+    if choice.fresh:
+        command.append("machine.fresh=true")
     if choice.runs != files.ROOT / "runs":
         command.append(f"machine.runs={plan.quoted(str(choice.runs))}")
     # A process group of its own: Ctrl-C, which a terminal sends to all, reaches every run once and not twice.

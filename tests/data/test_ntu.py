@@ -13,7 +13,7 @@ from test_ntu_build import built
 from test_run import folder
 from test_text import CALM
 
-from indrnn import record
+from indrnn import digests, record
 from indrnn.data import TEST, TRAIN, VAL
 from indrnn.data.ntu import stand_in_store
 from indrnn.data.ntu.crops import fixed_draws, frame_numbers
@@ -335,7 +335,7 @@ def test_a_run_is_chosen_by_the_highest_accuracy(config, place, monkeypatch):
 
 
 def test_stand_in_recordings_go_all_the_way(config, tmp_path, monkeypatch):
-    monkeypatch.setattr(stand_in_store, "ROOT", tmp_path)
+    monkeypatch.setattr(digests, "STAND_INS", tmp_path / "data" / "ntu_stand_in")
     monkeypatch.setattr(stand_in_store, "PERFORMERS", 3)
     monkeypatch.setattr(stand_in_store, "REPLICATIONS", 1)
     done = train(config("experiment=quick/ntu_cs", *SMALL, "data.output_size=12"))

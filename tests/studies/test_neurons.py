@@ -12,7 +12,7 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
-from indrnn import configs, files
+from indrnn import configs, digests, files
 from indrnn.data.adding import Adding
 from indrnn.data.ntu import stand_in_store
 from indrnn.errors import UserError
@@ -180,7 +180,7 @@ def test_other_profiles_read_the_weights_of_finished_runs(tmp_path, monkeypatch)
 
 def test_trains_looks_and_writes_the_same_files_twice(tmp_path, monkeypatch):
     digits = ("data.seq_len=16", "recipe.hidden_size=4", "trainer.max_updates=2", "data.batch_size=4")
-    monkeypatch.setattr(stand_in_store, "ROOT", tmp_path / "made up")
+    monkeypatch.setattr(digests, "STAND_INS", tmp_path / "made up")
     monkeypatch.setattr(stand_in_store, "PERFORMERS", 3)
     monkeypatch.setattr(trained, "SEEDS", (0, 1))
     monkeypatch.setattr(trained, "BUDGETS", {"quick": (1, 2)})

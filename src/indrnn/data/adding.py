@@ -3,6 +3,7 @@
 import numpy as np
 from torch import Tensor, from_numpy
 
+from indrnn import digests
 from indrnn.adding_numbers import fixed, numbers
 from indrnn.data import TEST, TRAIN, VAL, Data
 from indrnn.errors import UserError, positive
@@ -57,6 +58,9 @@ class Adding(Data):
     def _numbers(self, rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor, Tensor]:
         values, marked, targets = numbers(rng, count, self.seq_len)
         return from_numpy(values), from_numpy(marked), from_numpy(targets)
+
+    def digest(self) -> str:
+        return digests.adding(self.seq_len, (self.counts[VAL], self.counts[TEST]))
 
     def describe(self) -> dict:
         return {"name": "adding problem, made on the spot", "stand_in": False}

@@ -17,8 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from indrnn.data.download import ROOT, complete, data_folder, fetch_file, package, verified
+from indrnn.data.download import complete, fetch_file, package, verified
 from indrnn.errors import NoData, UserError
+from indrnn.files import ROOT, data_folder
 
 SPLITS = ("train", "valid", "test")
 EOL, UNKNOWN = "\n", "<unk>"

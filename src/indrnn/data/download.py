@@ -8,13 +8,6 @@ from pathlib import Path
 
 from indrnn.errors import NoData, UserError
 
-ROOT = Path(__file__).resolve().parents[3]
-
-
-def data_folder() -> Path:
-    """``$INDRNN_DATA``, else data/ beside conf/; a relative path is relative to the repository."""
-    return (ROOT / os.environ.get("INDRNN_DATA", "data")).resolve()
-
 
 def verified(path: Path, sha256: str) -> bytes:
     """The bytes of a file.

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
-from indrnn.data.download import data_folder
 from indrnn.data.ntu import raw
 from indrnn.data.ntu.store import HOW
 from indrnn.errors import exit_code
+from indrnn.files import data_folder
 
 
 def get(ntu: str | None, jobs: int, without: Iterable[str] = ()) -> int:

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor, from_numpy
 
+from indrnn import digests
 from indrnn.data import TEST, TRAIN, VAL, Data, as_float, shuffled
-from indrnn.data.download import data_folder, fetch_file, package, verified
+from indrnn.data.download import fetch_file, package, verified
 from indrnn.errors import NoData, UserError, positive
+from indrnn.files import data_folder
 
 SHA256 = {
     "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
@@ -111,6 +113,9 @@ class PixelMNIST(Data):
 
     def move(self) -> None:
         self._splits = {split: (x.to(self.device), y.to(self.device)) for split, (x, y) in self._splits.items()}
+
+    def digest(self) -> str | None:
+        return digests.images(self.source)
 
     def describe(self) -> dict:
         name, stand_in = "MNIST", False

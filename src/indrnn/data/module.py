@@ -112,6 +112,13 @@ class Data(LightningDataModule, Dataset):
         """What the data are, for the record: name, stand_in (false, or what it stands in for), checksums."""
         raise NotImplementedError
 
+    def digest(self) -> str | None:
+        """Twelve digits that tell what is read from whatever else could be (``indrnn.digests``), as it is by now.
+
+        None: nobody can tell, which agrees with all.
+        """
+        return None
+
     def __getitem__(self, updates: range) -> list[tuple[Tensor, ...]]:
         """The batches of updates that are made together; only what was drawn, where a graph looks them up."""
         if self.drawn_only:

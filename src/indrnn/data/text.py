@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, from_numpy
 from torch.utils.data import DataLoader
 
+from indrnn import digests
 from indrnn.data import TEST, TRAIN, VAL, Data, corpus
 from indrnn.errors import UserError, positive
 
@@ -186,6 +187,9 @@ class Text(Data):
 
     def _fixed(self, split: int) -> DataLoader:
         return DataLoader(self.eval_batches(split), batch_size=None)
+
+    def digest(self) -> str | None:
+        return digests.text(self.source)
 
     def describe(self) -> dict:
         if self.corpus is None:

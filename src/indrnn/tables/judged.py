@@ -1,13 +1,14 @@
 """Plan + records -> what a table says; render.py writes it down."""
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from indrnn import record
+from indrnn import digests, record
 from indrnn.tables import plan, profile_differences, verdict
 from indrnn.tables.schema import Claim, Column, Row, Table, load_table, only
 from indrnn.tables.verdict import Finding, Record, Sample
@@ -164,11 +165,14 @@ def result(table: Table, profile: str, cell: plan.Cell, found: dict[str, Record 
     for run in cell.runs:
         candidates.setdefault(run.candidate, []).append(run)
     entries = [[planned[run.signature] for run in runs] for runs in candidates.values()]
+    every = tuple(entry for group in entries for entry in group)
     best, chosen = 0, ""
+    if reason := other_data(every):
+        mixed = Sample((), len(cell.runs), reason)
+        return Result(row, column, cell.column, cell.runs, every, mixed, reason, metric, found=planned)
     if len(candidates) > 1:
         best = verdict.best(entries, f"val/{table.metric}", table.lower_is_better)
         if best is None:
-            every = tuple(entry for group in entries for entry in group)
             missing = Sample((), len(cell.runs), verdict.pending(every))
             return Result(row, column, cell.column, cell.runs, every, missing, missing.reason, metric, found=planned)
         chosen = f"best of {len(candidates)} on validation: {', '.join(row.candidates[best])}"
@@ -179,6 +183,12 @@ def result(table: Table, profile: str, cell: plan.Cell, found: dict[str, Record 
         words = verdict.judge(ours, row.paper.get(cell.column), column.tolerance, table.lower_is_better)
     runs, made = tuple(candidates[best]), tuple(entries[best])
     return Result(row, column, cell.column, runs, made, ours, words, metric, judged, chosen, planned)
+
+
+def other_data(entries: Iterable[Record | None]) -> str:
+    """Why the records of a cell are not averaged: they are of different data. Empty where they may be of the same."""
+    counts = Counter(digest for entry in entries if entry and (digest := digests.of_record(entry)))
+    return f"different data ({' and '.join(map(str, counts.values()))} runs)" if len(counts) > 1 else ""
 
 
 def findings(table: Table, profile: str, columns: dict[str, dict[str, Result]]) -> list[tuple[str, Finding]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from hydra.core.override_parser.types import Quote, QuotedString
 
-from indrnn import configs, record
+from indrnn import configs, digests, provenance, record
 from indrnn.configs import PROFILES
 from indrnn.errors import UserError
 from indrnn.tables import schema
@@ -171,6 +171,25 @@ def with_weights(profile: str) -> set[str]:
 
 
 def state(run: Run, folder: Path) -> str:
-    """A planned run's status in a folder of runs: its record's, or ``to do``."""
+    """A planned run's status in a folder of runs: its record's, ``to do``, or ``other data`` where that has others."""
     found = record.read(folder / run.signature)
-    return found["status"] if found else "to do"
+    if not found:
+        return "to do"
+    same = digests.agree(digests.of_record(found), digests.of(run.config["data"]))
+    return found["status"] if same else "other data"
+
+
+def reused(runs: Iterable[Run], folder: Path) -> str:
+    """One line on the runs that are done and were made by other code than today's; empty where there are none."""
+    today = provenance.source()
+    done = [
+        entry for run in runs if state(run, folder) in record.FINAL and (entry := record.read(folder / run.signature))
+    ]
+    other = [entry for entry in done if entry["source"] != today]
+    if not other:
+        return ""
+    since = min(entry["started"] for entry in other)[:10]
+    return (
+        f"{len(other)} of the {len(done)} runs done before were made by other code, since {since}, and stand; "
+        f"`make why RUN={other[0]['signature']}` says what differs, FRESH=1 makes all anew."
+    )

@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from indrnn import files, markdown_text, provenance, record
+from indrnn import digests, files, markdown_text, provenance, record
 from indrnn.configs import PROFILES
 from indrnn.tables import chance, table_text
 from indrnn.tables.judged import Report, Result
+from indrnn.tables.verdict import Record
 
 
 def write(report: Report, out: Path, folder: Path) -> None:
@@ -74,9 +75,19 @@ def footer(report: Report) -> list[str]:
         lines += [
             f"Commit: {'; '.join(codes)}.",
             f"Versions: {', '.join(versions)}.",
+            f"Data: {data_of(made)}.",
             f"Devices: {'; '.join(sorted(record.devices(made)))}; {hours:.2f} hours of training in all.",
         ]
     return [*lines, f"Command: `{report.command}`"]
+
+
+def data_of(made: list[Record]) -> str:
+    """By which digests of their data some runs can be told from runs of other data."""
+    found = [digests.of_record(entry) for entry in made]
+    known, without = list(dict.fromkeys(filter(None, found))), found.count(None)
+    texts = [f"digest{'s' * (len(known) > 1)} {', '.join(known)}"] * bool(known)
+    texts += [f"{without} of {len(made)} runs are of earlier versions, which took no digest of them"] * bool(without)
+    return "; ".join(texts)
 
 
 def markdown(report: Report, links: str | None) -> str:
@@ -159,6 +170,7 @@ def record_line(report: Report, result: Result) -> dict[str, Any]:
         ),
         "data": ";".join(dict.fromkeys(str(entry["data"].get("name", "")) for entry in made)),
         "stand_in": ";".join(dict.fromkeys(str(entry["data"].get("stand_in", "")) for entry in made)),
+        "digests": ";".join(dict.fromkeys(digests.of_record(entry) or "" for entry in made)),
     }
 
 

@@ -20,6 +20,7 @@ MACHINE = {
     "save_memory": bool,
     "compile": str | None,
     "graph": bool,
+    "fresh": bool,
 }
 TRAINER = {"max_updates": int, "val_every": int, "precision": str, "clip": float | None, "clip_by": str | None}
 NUMBER = r"(\d+(?:\.\d+)?)"

@@ -13,7 +13,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import Logger
 
-from indrnn import files, record
+from indrnn import configs, digests, files, record
 from indrnn.data import Data
 from indrnn.errors import NoData, OutOfMemory, UserError
 from indrnn.machine import keep_pages, matrix_products
@@ -38,17 +38,23 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     """Bring one run to its end, from wherever an earlier sitting left it; returns its record.
 
     Raises:
-        UserError: a value in the config makes no sense, data or memory are missing, or another process trains this
-            run. The record says no_data or out_of_memory; the next start tries again.
+        UserError: a value in the config makes no sense, data or memory are missing, the data changed meanwhile, or
+            another process trains this run. The record says no_data or out_of_memory; the next start tries again.
         KeyboardInterrupt, SystemExit: a signal came; the record says interrupted.
     """
     check(cfg)  # before a folder is made
     if cfg.machine.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
         raise UserError("There is no GPU that torch can use on this machine: leave machine=gpu out.")
     folder = folder_of(cfg)
-    if (done := record.read(folder)) and done["status"] in record.FINAL:
+    done = record.read(folder)
+    other = done and not digests.agree(digests.of_record(done), digests.of(configs.signed(cfg)["data"]))
+    if done and done["status"] in record.FINAL and not (cfg.machine.fresh or other):
         return done
     with only_one(folder):
+        if other:
+            log.warning("%s was trained on other data: it is set aside, and the run is trained anew.", folder)
+        if other or cfg.machine.fresh:
+            record.set_aside(folder)
         try:
             data, task = build(cfg)
         except Exception as error:
@@ -56,16 +62,16 @@ def train(cfg: DictConfig) -> dict[str, Any]:
             with torch.device("meta"):
                 Sitting(cfg, *build(cfg)).end("out_of_memory", more)
             raise OutOfMemory(f"Out of memory with the network ({full}): {NEEDS_LESS}") from None
-        sitting = Sitting(cfg, data, task)
         try:
             data.setup()
         except NoData:
-            sitting.end("no_data", {})
+            Sitting(cfg, data, task).end("no_data", {})
             raise
         except Exception as error:
             full, more = no_memory(error)
-            sitting.end("out_of_memory", more)
+            Sitting(cfg, data, task).end("out_of_memory", more)
             raise OutOfMemory(f"Out of memory with the data ({full}): {NEEDS_LESS}") from None
+        sitting = Sitting(cfg, data, task)
         identity = f"{sitting.signature}-{sitting.started[:19].replace(':', '')}"
         logger = listener(cfg.logger, identity, sitting.config | {"signature": sitting.signature})
         full, more = "", {}
@@ -155,8 +161,9 @@ def fit(sitting: Sitting, logger: Logger | None) -> tuple[str, int]:
 
 def follow(rank: Rank, cfg: DictConfig) -> None:
     """What a rank above 0 does (``training.ranks``): the same updates from the same checkpoint, and not a word."""
-    sitting = Sitting(cfg, *build(cfg))
-    sitting.data.setup()
+    data, task = build(cfg)
+    data.setup()
+    sitting = Sitting(cfg, data, task)
     checkpoint = Checkpoint(lambda: None, math.inf, None, agree=rank.agree, hears=False)
     with contextlib.suppress(Interrupted, Diverged):
         make_updates(sitting, rank, checkpoint, None, [])

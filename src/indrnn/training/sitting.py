@@ -12,7 +12,7 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from indrnn import configs, files, provenance, record
+from indrnn import configs, digests, files, provenance, record
 from indrnn.data import Data
 from indrnn.errors import UserError
 from indrnn.machine import device_name, on_the_card
@@ -32,7 +32,7 @@ class Sitting:
 
     Args:
         cfg: of the run.
-        data, task: as built from it; the task takes up the checkpoint, if there is one.
+        data, task: as built from it, the data set up; the task takes up the checkpoint, if there is one for these data.
     """
 
     def __init__(self, cfg: DictConfig, data: Data, task: Task):
@@ -43,6 +43,7 @@ class Sitting:
         self.began, self.on_a_gpu = time.monotonic(), cfg.machine.accelerator in ("gpu", "cuda")
         if self.on_a_gpu:
             torch.cuda.reset_peak_memory_stats()
+        self.digest = data.digest()
         past = self._load()
         self.started = past.get("started", datetime.now(UTC).isoformat(timespec="seconds"))
         self.wall_seconds = past.get("wall_seconds", 0.0)
@@ -61,6 +62,7 @@ class Sitting:
         """Write the checkpoint, whole or not at all."""
         state = {
             "signature": self.signature,
+            "data": self.digest,
             "started": self.started,
             "wall_seconds": self.elapsed(),
             "code": self.code,
@@ -95,8 +97,17 @@ class Sitting:
 
         Args:
             metrics: but for the validation that chose the weights, which the task knows.
+
+        Raises:
+            UserError: the run is over, and its data are others than those that it began with. There is no record then,
+                and the next start trains anew, because the checkpoint is of other data, too.
         """
-        task = self.task
+        task, final = self.task, status in record.FINAL
+        if final and not digests.agree(self.digest, now := self.data.digest()):
+            raise UserError(
+                f"The data of {self.signature} changed while it was trained (digest {self.digest} at the start, {now} "
+                "at the end): nothing is recorded, and the same command trains it anew."
+            )
         done = {
             "signature": self.signature,
             "overrides": record.told(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [],
@@ -107,14 +118,13 @@ class Sitting:
             "parameters": sum(p.numel() for p in task.network.parameters()),
             "updates": task.update,
             "examples": task.update * self.data.batch_size,
-            "data": self.data.describe(),
+            "data": self.data.describe() | ({"digest": self.digest} if self.digest else {}),
             **self.code,
             "device": self.device,
             "started": self.started,
             "wall_seconds": round(self.elapsed(), 2),
             "sittings": self.sittings(),
         }
-        final = status in record.FINAL
         if final and task.best:
             save_tensors(self.folder / "weights.pt", task.best["network"])
         record.write(self.folder, done, task.curve)
@@ -142,6 +152,8 @@ class Sitting:
         """Why a checkpoint that can be read cannot be gone on with; empty where it can."""
         if past["signature"] != self.signature:
             return "belongs to another run"
+        if not digests.agree(past.get("data"), self.digest):
+            return f"is of other data (digest {past['data']}, now {self.digest})"
         if shapes(past["task"]["task"]) != shapes(self.task.state_dict()):
             return "was written by other code"
         return ""

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from indrnn.data.download import data_folder
 from indrnn.data.ntu.bodies import STEPS
 from indrnn.data.ntu.build import build
 from indrnn.data.ntu.names import COUNTS, PROTOCOLS, Name
@@ -13,6 +12,7 @@ from indrnn.data.ntu.sources import source_at
 from indrnn.data.ntu.store import Store
 from indrnn.data.ntu.workers import Results
 from indrnn.errors import UserError
+from indrnn.files import data_folder
 
 WORDS = {"cs": "cross-subject", "cv": "cross-view"}
 

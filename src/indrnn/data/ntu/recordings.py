@@ -12,7 +12,6 @@ from torch import Tensor, from_numpy
 from torch.utils.data import DataLoader, Dataset
 
 from indrnn.data import TEST, TRAIN, VAL, Data, as_float, shuffled
-from indrnn.data.download import data_folder
 from indrnn.data.ntu.bodies import SLOTS
 from indrnn.data.ntu.crops import fixed_draws, frame_numbers
 from indrnn.data.ntu.geometry import DISTANCES, rotated, turns
@@ -20,7 +19,8 @@ from indrnn.data.ntu.names import COUNTS, PROTOCOLS
 from indrnn.data.ntu.skeleton import JOINTS
 from indrnn.data.ntu.stand_in_store import stand_in_store
 from indrnn.data.ntu.store import AGAIN, HOW, Store
-from indrnn.errors import UserError, positive
+from indrnn.errors import NoData, UserError, positive
+from indrnn.files import data_folder
 
 COORDINATES = SLOTS * JOINTS * 3
 SHORTEST, LONGEST, DEVIATION = 5, 40, 5  # steps, of the random lengths in the authors' code
@@ -146,6 +146,21 @@ class Skeletons(Data):
             pick = picks[start : start + self.batch_size]
             rows = self._rows(pick, self.seq_len, noise.random((len(pick), self.seq_len + 2)))
             yield self.look_up(*self.here((rows, from_numpy(pick))))
+
+    def digest(self) -> str | None:
+        """Of the store that lies there by now, with every recording compared with its checksum.
+
+        Raises:
+            UserError: a file is damaged.
+        """
+        if self.store is None:
+            return None
+        try:
+            found = Store(self.store.folder, self.store.again)
+        except NoData:
+            return None
+        found.check(np.arange(len(found.names)))
+        return found.sha256
 
     def describe(self) -> dict:
         found = {"name": "NTU RGB+D", "stand_in": False, "protocol": self.protocol}

@@ -4,8 +4,8 @@ import hashlib
 import logging
 from pathlib import Path
 
+from indrnn import digests
 from indrnn.data import stand_in
-from indrnn.data.download import ROOT
 from indrnn.data.ntu.build import build
 from indrnn.data.ntu.store import Store
 from indrnn.data.ntu.workers import Results
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 def stand_in_store() -> Store:
     """Make the store on first use (half a minute on one core), in data/ntu_stand_in; other processes wait for it."""
-    folder = ROOT / "data" / "ntu_stand_in"
+    folder = digests.STAND_INS
 
     def announced(results: Results, done: int, total: int) -> Results:
         log.info("Making %s stand-in recordings in %s, once.", f"{total:,}", folder)

@@ -4,7 +4,6 @@
 where each starts, how many frames it has and the crc32 of its name and bytes, compared when it is first read.
 """
 
-import hashlib
 import json
 import zlib
 from functools import cached_property
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from indrnn import digests
 from indrnn.data.ntu.bodies import SLOTS
 from indrnn.data.ntu.names import Name
 from indrnn.data.ntu.skeleton import JOINTS
@@ -46,9 +46,6 @@ class Store:
         frames: (F, 2, 25, 3), memory-mapped.
         sha256: first 12 digits, of steps, names, lengths and checksums: of all that decides a run.
 
-    Args:
-        hint: what to do where there is none.
-
     Raises:
         NoData: there is no such folder, or its making was not finished.
         UserError: a file is damaged.
@@ -65,14 +62,13 @@ class Store:
             self.names = [Name.of(row[0]) for row in rows]
             self.starts, self.lengths, self.checksums = np.array([row[1:] for row in rows], np.int64).reshape(-1, 3).T
             count = int(self.about["frames"])
-            what = json.dumps([self.about["steps"], [[*row[:1], *row[2:]] for row in rows]])
+            self.sha256 = digests.of_index(self.about["steps"], rows)
         except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
             raise self._damaged(path, type(error).__name__) from None
         found = (folder / FRAMES).stat().st_size if (folder / FRAMES).is_file() else 0
         if found != count * FRAME_BYTES:
             raise self._damaged(folder / FRAMES, f"{count * FRAME_BYTES:,} bytes expected, {found:,} found")
         self.checked = np.zeros(len(rows), bool)
-        self.sha256 = hashlib.sha256(what.encode()).hexdigest()[:12]
 
     @cached_property
     def frames(self) -> np.ndarray:
