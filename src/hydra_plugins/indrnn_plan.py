@@ -67,6 +67,7 @@ class PlanSweeper(Sweeper):
     ):
         self.tables, self.profile, self.columns = tables, profile, columns
         self.seeds, self.smoke, self.max_batch_size = seeds, smoke, max_batch_size
+        self.fresh = False
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.folder, self.fresh = config.machine.runs, config.machine.fresh
