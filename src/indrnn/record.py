@@ -107,6 +107,14 @@ def devices(entries: Iterable[dict[str, Any]]) -> list[str]:
     return list(dict.fromkeys(sitting["device"] for entry in entries for sitting in sittings(entry)))
 
 
+def peak_bytes(entries: Iterable[dict[str, Any]]) -> int | None:
+    """The most memory of a device that any sitting of some runs took; None where no record says it."""
+    return max(
+        (sitting["peak_bytes"] for entry in entries for sitting in sittings(entry) if "peak_bytes" in sitting),
+        default=None,
+    )
+
+
 def versions(entries: Iterable[dict[str, Any]]) -> dict[str, list[str]]:
     """The versions of every package that made some runs, sorted."""
     found: dict[str, set[str]] = {}

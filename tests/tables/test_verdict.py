@@ -39,8 +39,8 @@ def test_every_gap_has_a_reason_and_nan_is_never_a_number(records, reason, value
 @pytest.mark.parametrize(
     "value, paper, lower_is_better, expected",
     [
-        (1.3, 1.0, True, "reproduced"),  # 1.3 - 1.0 > 0.3 in binary
-        (0.7, 1.0, True, "reproduced"),
+        (1.3, 1.0, True, "within tolerance, n too small"),  # 1.3 - 1.0 > 0.3 in binary
+        (0.7, 1.0, True, "within tolerance, n too small"),
         (1.31, 1.0, True, "worse"),
         (0.6, 1.0, True, "better"),
         (1.31, 1.0, False, "better"),
@@ -52,6 +52,51 @@ def test_every_gap_has_a_reason_and_nan_is_never_a_number(records, reason, value
 )
 def test_judge(value, paper, lower_is_better, expected):
     assert verdict.judge(Sample((value,), 1), paper, 0.3, lower_is_better) == expected
+
+
+@pytest.mark.parametrize(
+    "values, expected",
+    [
+        ((1.3, 1.3), "reproduced"),  # no spread: the interval is the mean, at the very edge
+        ((1.0, 1.1, 0.9), "reproduced"),  # ± 0.17
+        ((1.2, 1.3, 1.1), "within tolerance, n too small"),  # 1.2 ± 0.17
+        ((0.8, 0.7, 0.9), "within tolerance, n too small"),
+        ((1.2,) * 8 + (1.3, 1.1), "reproduced"),  # 1.2 ± 0.03: more seeds tell
+        ((1.4, 1.5, 1.6), "worse"),
+    ],
+)
+def test_reproduced_is_an_equivalence(values, expected):
+    assert verdict.judge(Sample(values, len(values)), 1.0, 0.3, True) == expected
+
+
+def test_the_interval_of_a_mean_is_students():
+    low, high = Sample((1.0, 2.0, 4.0), 3).interval
+    half = stats.t.ppf(0.95, 2) * statistics.stdev([1, 2, 4]) / math.sqrt(3)
+    assert (low, high) == pytest.approx((7 / 3 - half, 7 / 3 + half), rel=1e-12)
+    assert Sample((1.0,), 1).interval is None and Sample((), 1).interval is None
+
+
+@pytest.mark.parametrize(
+    "measured, expected",
+    [
+        ([0.2, 0.05, 0.04], 20),
+        ([0.05, 0.2, 0.04], 30),  # it came back above
+        ([0.05, 0.04, 0.1], None),  # not below at the end: a bound is not below itself
+        ([0.05, None, 0.04], 10),  # nothing validated at 20
+        ([math.nan, 0.05], 20),
+        ([0.05, math.nan], None),
+        ([], None),
+    ],
+)
+def test_below_means_from_then_on(measured, expected):
+    curve = [{"update": 10 * i} | ({} if value is None else {"val/mse": value}) for i, value in enumerate(measured, 1)]
+    assert verdict.stays_below(curve, "val/mse", 0.1) == expected
+
+
+def test_the_slowest_seed_says_when():
+    reached = {0.1: (600, 700, 650), 0.01: (1200, None, 1100), 0.001: (None,) * 3}
+    assert verdict.when(reached, 6000) == "below 0.1 from 700 (12%), 0.01 by 2 of 3 seeds, 0.001 never"
+    assert verdict.when({0.1: (None, None), 0.01: (None, None)}, 6000) == "never below 0.1"
 
 
 @pytest.mark.parametrize(

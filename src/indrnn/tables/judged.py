@@ -29,6 +29,7 @@ class Result:
     judged: bool = False
     chosen: str = ""
     found: dict[str, Record | None] = field(default_factory=dict)  # by signature, those of all candidates
+    reached: dict[float, tuple[int | None, ...]] = field(default_factory=dict)  # Table.stays_below -> update per seed
 
     @property
     def paper(self) -> int | float | str | None:
@@ -40,6 +41,13 @@ class Result:
         if not self.judged or self.paper is None or isinstance(self.paper, str) or not self.ours.values:
             return None
         return self.ours.mean - self.paper
+
+    @property
+    def gap_interval(self) -> tuple[float, float] | None:
+        """The 90% interval of the gap over seeds, where there is a gap and more than one seed."""
+        if self.gap is None or self.ours.interval is None:
+            return None
+        return tuple(end - self.paper for end in self.ours.interval)
 
     @property
     def made(self) -> list[Record]:
@@ -140,7 +148,7 @@ def report(
     found = records([run for cell in cells for run in cell.runs], folder)
     results: dict[str, dict[str, Result]] = {}
     for cell in cells:
-        results.setdefault(cell.column, {})[cell.row] = result(table, profile, cell, found)
+        results.setdefault(cell.column, {})[cell.row] = result(table, profile, cell, found, folder)
     cuts = profile_differences.cuts(table, profile, cells, extra)
     return Report(table, profile, results, cuts, command or f"make reproduce-table TABLE={name} PROFILE={profile}")
 
@@ -154,8 +162,8 @@ def records(runs: Iterable[plan.Run], folder: Path) -> dict[str, Record | None]:
     return found
 
 
-def result(table: Table, profile: str, cell: plan.Cell, found: dict[str, Record | None]) -> Result:
-    """Judge one cell, after validation has chosen among its candidates."""
+def result(table: Table, profile: str, cell: plan.Cell, found: dict[str, Record | None], folder: Path) -> Result:
+    """Judge one cell, after validation has chosen among its candidates; ``folder`` holds the runs' curves."""
     row, column = table.rows[cell.row], table.columns[cell.column]
     metric = f"test/{row.metric or table.metric}"
     if not cell.runs:
@@ -181,8 +189,17 @@ def result(table: Table, profile: str, cell: plan.Cell, found: dict[str, Record 
     words = ours.reason or f"not judged at {profile}"
     if judged:
         words = verdict.judge(ours, row.paper.get(cell.column), column.tolerance, table.lower_is_better)
-    runs, made = tuple(candidates[best]), tuple(entries[best])
-    return Result(row, column, cell.column, runs, made, ours, words, metric, judged, chosen, planned)
+    runs, made, reached = tuple(candidates[best]), tuple(entries[best]), {}
+    if table.stays_below and not ours.reason:
+        curves = [record.curve(folder / run.signature) for run in runs]
+        validated = f"val/{table.metric}"
+        reached = {
+            bound: tuple(verdict.stays_below(curve, validated, bound) for curve in curves)
+            for bound in table.stays_below
+        }
+        if words == verdict.CURVE:
+            words = verdict.when(reached, runs[0].config["trainer"]["max_updates"])
+    return Result(row, column, cell.column, runs, made, ours, words, metric, judged, chosen, planned, reached)
 
 
 def other_data(entries: Iterable[Record | None]) -> str:

@@ -30,18 +30,33 @@ def write(report: Report, out: Path, folder: Path) -> None:
         files.replace_whole(out / f"{name}.png", lambda part: figures.draw(report, folder, part))
 
 
+SPREAD = "± is over seeds alone: other splits, permutations, learning rates and devices may move a number by more."
+
+
 def headline(report: Report) -> list[str]:
     """What every rendering says first: what is measured, at which profile, on which data."""
     table = report.table
     lines = [
         f"Test {table.metric} ({table.unit}), {'lower' if table.lower_is_better else 'higher'} is better; "
         "mean ± sample standard deviation (n seeds).",
+        SPREAD,
         *chance.sentences(report),
         f"Profile {report.profile}: {PROFILES[report.profile]}.",
         *table.notes,
         *(f"Stand-in data: {text}." for text in report.stand_ins),
     ]
     lines += table.profile_notes.get(report.profile, [])
+    if any(cell.gap is not None for results in report.columns.values() for cell in results.values()):
+        lines.append(
+            "Gap: our mean minus the paper's value [its 90% interval over seeds]; reproduced: the whole interval is "
+            "within the tolerance."
+        )
+    if table.stays_below and report.profile in table.judged:
+        bounds = " and ".join(f"{bound:g}" for bound in table.stays_below)
+        lines.append(
+            f"Where the paper prints a curve, the verdict says from which update on the validation {table.metric} of "
+            f"every seed stays below {bounds} (and its share of the budget)."
+        )
     alike: dict[tuple[str, ...], list[str]] = {}
     for label, texts in report.cuts.items():
         alike.setdefault(tuple(texts), []).append(label)
@@ -147,6 +162,7 @@ def record_line(report: Report, result: Result) -> dict[str, Any]:
         "n": len(ours.values),
         "planned": ours.planned,
         "gap": "" if result.gap is None else result.gap,
+        "gap_interval": ";".join(map(repr, result.gap_interval or ())),
         "verdict": result.verdict,
         "values": ";".join(map(repr, ours.values)),
         "chosen": result.chosen,
@@ -156,6 +172,11 @@ def record_line(report: Report, result: Result) -> dict[str, Any]:
         "statuses": ";".join(entry["status"] if entry else "to do" for entry in result.records),
         "updates": ";".join(str(entry["updates"]) for entry in made),
         "examples": ";".join(str(entry["examples"]) for entry in made),
+        "stays_below": "; ".join(
+            f"{bound:g}: {' '.join('never' if update is None else str(update) for update in updates)}"
+            for bound, updates in result.reached.items()
+        ),
+        "peak_bytes": record.peak_bytes(made) or "",
         "wall_seconds": ";".join(str(entry["wall_seconds"]) for entry in made),
         "commits": of("commit"),
         "sources": of("source"),

@@ -119,7 +119,8 @@ class Table:
     With an ``axis`` it is shown as one grid, a line per column and a field per row. ``default`` false: only who names
     it gets it. ``smoke``: the only columns that a smoke test trains. ``profile_overrides`` change the budget of all.
     ``get_data`` is said where data are missing. ``pairs`` are compared as a ``difference`` or a ``ratio``. ``notes``
-    are said at every profile, ``profile_notes`` at theirs. The networks of ``weights`` are published, too.
+    are said at every profile, ``profile_notes`` at theirs. The networks of ``weights`` are published, too. Where the
+    paper prints a curve, the verdict is the update from which on the validation metric stays below ``stays_below``.
     """
 
     title: str
@@ -145,6 +146,7 @@ class Table:
     pairs: list[Pair] = field(default_factory=list)
     pairs_as: str = "difference"
     weights: list[Weights] = field(default_factory=list)
+    stays_below: list[float] = field(default_factory=list)
     name: str = ""
 
 

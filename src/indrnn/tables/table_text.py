@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from indrnn import record
 from indrnn.tables.judged import Report, Result
 from indrnn.tables.verdict import Sample, shown
 
@@ -31,12 +32,12 @@ def blocks(report: Report, links: str | None) -> list[Block]:
         if links is not None:
             found.append(grid(report, "Runs", lambda result: run_links(result, links)))
         return found if report.columns else []
-    heads = [*HEADS, *["runs"] * (links is not None)]
+    heads = [*HEADS, *["cost of a run", "runs"] * (links is not None)]
     found = []
     for key, results in report.columns.items():
         rows = [cells(result, table.number) for result in results.values()]
         if links is not None:
-            rows = [[*row, run_links(result, links)] for row, result in zip(rows, results.values(), strict=True)]
+            rows = [[*row, cost(x), run_links(x, links)] for row, x in zip(rows, results.values(), strict=True)]
         found.append(Block(table.columns[key].label, heads, rows))
     return found
 
@@ -86,9 +87,34 @@ def cells(result: Result, number: str) -> list[str]:
         parameters,
         f"{'-' if result.paper is None else result.paper}{source}",
         measured(result.ours, number) or "-",
-        "-" if result.gap is None else shown(result.gap, number, "+"),
+        gap(result, number),
         result.verdict,
     ]
+
+
+def gap(result: Result, number: str) -> str:
+    """Our mean minus the paper's value, with its 90% interval over seeds where there are several."""
+    if result.gap is None:
+        return "-"
+    ends = result.gap_interval
+    between = f" [{shown(ends[0], number, '+')}, {shown(ends[1], number, '+')}]" if ends else ""
+    return f"{shown(result.gap, number, '+')}{between}"
+
+
+def cost(result: Result) -> str:
+    """What a run of a cell took, on average: updates, examples, minutes on its device; peak memory where known."""
+    made = [entry for entry in result.made if entry["updates"]]
+    if not made:
+        return "-"
+
+    def mean(key: str) -> float:
+        return sum(entry[key] for entry in made) / len(made)
+
+    texts = [f"{mean('updates'):,.0f} updates", f"{mean('examples') / 1e6:.3g}M examples"]
+    texts.append(f"{mean('wall_seconds') / 60:.3g} min")
+    if peak := record.peak_bytes(made):
+        texts.append(f"{peak / 1e9:.2g} GB")
+    return ", ".join(texts)
 
 
 def run_links(result: Result, links: str) -> str:

@@ -12,6 +12,7 @@ from indrnn.record import FINAL
 Record = dict[str, Any]
 SLACK = 1e-9  # 1.3 - 1.0 is not 0.3 in binary
 ROUNDING = 1e-14  # of the largest number: less than this is no variation
+CURVE = "curve, no number"  # of a paper that prints no more
 LONG = 1e4  # from here on a number shows its power of ten: .2f would print every digit of an error that exploded
 
 
@@ -36,6 +37,16 @@ class Sample:
     def std(self) -> float:
         """Sample standard deviation; NaN for fewer than two values."""
         return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else math.nan
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Student's 90% interval of the mean over seeds; None for fewer than two values."""
+        if len(self.values) < 2:
+            return None
+        from scipy import special  # takes a quarter of a second to import, and not every table judges
+
+        half = float(special.stdtrit(len(self.values) - 1, 0.95)) * self.std / math.sqrt(len(self.values))
+        return self.mean - half, self.mean + half
 
 
 def shown(value: float, number: str, sign: str = "") -> str:
@@ -87,7 +98,11 @@ def best(candidates: Sequence[Sequence[Record | None]], metric: str, lower_is_be
 
 
 def judge(ours: Sample, paper: float | str | None, tolerance: float | None, lower_is_better: bool) -> str:
-    """reproduced, better or worse; otherwise the reason why it is none of them."""
+    """reproduced, better or worse; otherwise the reason why it is none of them.
+
+    reproduced is an equivalence (two one-sided tests at 5%): not only the mean but its 90% interval over seeds lies
+    within the tolerance. Where the mean alone does, more seeds have to tell.
+    """
     if ours.reason:
         return ours.reason
     if paper is None:
@@ -95,11 +110,41 @@ def judge(ours: Sample, paper: float | str | None, tolerance: float | None, lowe
     if paper == "-":
         return "no number in the paper"
     if isinstance(paper, str):
-        return "curve, no number"
+        return CURVE
     gap = ours.mean - paper
     if abs(gap) <= tolerance + SLACK:
-        return "reproduced"
+        within = ours.interval and all(abs(end - paper) <= tolerance + SLACK for end in ours.interval)
+        return "reproduced" if within else "within tolerance, n too small"
     return "better" if (gap < 0) == lower_is_better else "worse"
+
+
+def stays_below(curve: Sequence[dict[str, float]], metric: str, bound: float) -> int | None:
+    """The update of the first validation from which on all are below a bound; None where the last one is not."""
+    first = None
+    for row in curve:
+        if metric in row:
+            first = (first or int(row["update"])) if row[metric] < bound else None
+    return first
+
+
+def when(reached: dict[float, Sequence[int | None]], budget: int) -> str:
+    """From which update on every seed stayed below each bound, with its share of the budget: the slowest seed decides.
+
+    Args:
+        reached: for every bound, the higher ones first, an update per seed, None where it was not reached.
+        budget: updates.
+    """
+    texts = []
+    for bound, updates in reached.items():
+        done = [update for update in updates if update is not None]
+        if not done:
+            texts.append(f"{bound:g} never")
+            break
+        elif len(done) < len(updates):
+            texts.append(f"{bound:g} by {len(done)} of {len(updates)} seeds")
+        else:
+            texts.append(f"{bound:g} from {max(done):,} ({max(done) / budget:.0%})")
+    return f"never below {texts[0].split()[0]}" if texts[0].endswith("never") else f"below {', '.join(texts)}"
 
 
 @dataclass(frozen=True)
