@@ -10,12 +10,13 @@ MACHINE ?=
 RUNS ?=
 NTU ?=
 WITHOUT ?=
+REASON ?=
 
 # What the targets call.
 REPRODUCE = .venv/bin/python scripts/reproduce.py
 CHOICE = --profile '$(PROFILE)' --launcher '$(LAUNCHER)' --jobs '$(JOBS)' $(if $(SEEDS),--seeds '$(SEEDS)')
 WHERE = $(if $(MACHINE),machine=$(MACHINE))
-PUBLISH = .venv/bin/python scripts/publish.py
+PUBLISH = .venv/bin/python scripts/publish.py $(if $(REASON),--reason "$$REASON")
 BENCH = .venv/bin/python scripts/bench.py
 GRADIENTS = .venv/bin/python scripts/gradients.py
 START_OF_U = .venv/bin/python scripts/start_of_u.py
@@ -71,7 +72,7 @@ plan: setup ## list the runs of the tables (TABLE=... for one): signature, state
 reproduce-table: setup ## train what is not finished and print the tables beside the paper's (TABLE=... for one)
 	$(REPRODUCE) $(CHOICE) $(if $(TABLE),--table '$(TABLE)') $(WHERE)
 
-publish: setup ## copy records, curves and tables of this machine into results/
+publish: setup ## copy records, curves and tables of this machine into results/ (REASON="..." where numbers change)
 	$(PUBLISH) --profile '$(PROFILE)'
 
 milestones: setup ## publish how far the runs of conf/milestones got, finished or not

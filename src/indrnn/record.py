@@ -14,6 +14,7 @@ from typing import Any
 from indrnn import configs, files
 
 FINAL = ("finished", "diverged")
+FILES = ("curve.csv", "predictions.npz", "run.json", "weights.pt")  # what a final run leaves, beside its SHA256SUMS
 KEYS = (
     "signature overrides config seed metrics status parameters updates examples wall_seconds "
     "commit source dirty versions device data started"
