@@ -155,7 +155,7 @@ def copy_run(run: Path, out: Path, weights: bool) -> None:
     weights = weights or kept.exists()
     if kept.exists() and record_file.read_bytes() != (run / "run.json").read_bytes():
         kept.unlink()
-        (out / checksums.NAME).unlink()
+        (out / checksums.NAME).unlink(missing_ok=True)
     for name in OF_A_RUN:
         if (run / name).exists() and (weights or name != kept.name):
             files.replace_whole(out / name, lambda part, name=name: part.write_bytes((run / name).read_bytes()))

@@ -28,9 +28,10 @@ def refuse_damaged(results: Path, anew: Collection[str]) -> None:
     sums = {name: sum_ for name, sum_ in checksums.read(path).items() if name.startswith("runs/")}
     wrong = checksums.differing(results, {name: sums[name] for name in sums if name.split("/")[1] not in anew})
     if wrong:
+        many = "file is" if len(wrong) == 1 else "files are"
         raise UserError(
-            f"{len(wrong)} published files are not what {path} says, such as {wrong[0]}: bring them back (git checkout "
-            f"{results}), or publish their runs again. Nothing was written."
+            f"{len(wrong)} published {many} not what {path} says, such as {wrong[0]}: bring it back (git checkout "
+            f"{results}), or publish its run again. Nothing was written."
         )
 
 
