@@ -8,6 +8,7 @@ import itertools
 import math
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ from indrnn.tables.judged import Report, Result
 
 TOLERANCE = 5.0  # deviations: Student's 95% interval of a fourth seed beside three reaches 4.97 to each side
 ROUNDING = 1e-3  # of the value: seeds that learn nothing are nearly alike, and their deviation says little
+
+PATIENCE = 20.0  # seconds that a run has to end when it is told to
+HINT = "HYDRA_FULL_ERROR"  # of the line that Hydra adds to every error
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ def named(name: str, results: Path, reports: Iterable[Report]) -> Published:
     if cells:
         return min(cells, key=lambda run: math.isnan(run.std))
     overrides, where = elsewhere(entry)
-    metric = next((key for key in entry["metrics"] if key.startswith("test/")), "")
+    metric = min((key for key in entry["metrics"] if key.startswith("test/")), key="test/loss".__eq__, default="")
     return Published(where, name, " ".join(overrides), overrides, entry, metric, math.nan)
 
 
@@ -134,24 +138,23 @@ def training(runs: Iterable[Published], jobs: int, results: Path, folder: Path) 
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         process = subprocess.Popen(command, cwd=files.ROOT, text=True, encoding="utf-8", errors="replace", **pipes)
         processes.append(process)
-        told = process.communicate()[0].strip().splitlines()
+        told = [line for line in process.communicate()[0].splitlines() if line.strip() and HINT not in line]
         entry = record.read(folder / run.signature)
         if not entry or entry["status"] not in record.FINAL:
             return Outcome(run, "failed", told[-1] if told else f"it ended with code {process.returncode}")
         return compare(run, entry, record.curve(results / "runs" / run.signature), record.curve(folder / run.signature))
 
     pool = ThreadPoolExecutor(jobs)
+    outcomes = [pool.submit(one, run) for run in runs]
     try:
-        yield [pool.submit(one, run) for run in runs]
+        yield outcomes
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            try:
-                process.wait(timeout=20)  # for the end of an update
-            except subprocess.TimeoutExpired:
-                process.kill()
+        began = time.monotonic()
+        while not all(outcome.done() for outcome in outcomes):  # at most an update goes on, or a start
+            for process in processes:
+                process.terminate() if time.monotonic() < began + PATIENCE else process.kill()
+            time.sleep(0.1)
 
 
 def compare(run: Published, new: dict[str, Any], old_curve: list[dict], new_curve: list[dict]) -> Outcome:
