@@ -35,7 +35,7 @@ def main(profile: str | None, of_milestones: bool, runs: Path, results: Path) ->
         reports, courses = render_all(folder), milestones.render_all(folder)
     if folder == RESULTS:
         readme = files.ROOT / "README.md"
-        files.write_whole(readme, with_tables(readme.read_text()))
+        files.write_whole(readme, with_tables(readme.read_text(encoding="utf-8")))
     lines = []
     for report in reports:
         lines.append(f"{report.profile}/{report.table.name}: {len(report.made)} of {report.planned} runs")
@@ -157,7 +157,7 @@ def with_tables(text: str, root: Path = files.ROOT) -> str:
         path = root / place[1]
         if not path.exists():
             return f"<!-- {place[1]} -->\n<!-- end -->"
-        table = re.sub(r"^#", "###", path.read_text(), flags=re.M)
+        table = re.sub(r"^#", "###", path.read_text(encoding="utf-8"), flags=re.M)
         table = table.replace("](../runs/", "](results/runs/")
         table = re.sub(r"\]\(([\w]+\.png)\)", rf"]({Path(place[1]).parent.as_posix()}/\1)", table)
         return f"<!-- {place[1]} -->\n{table}<!-- end -->"
