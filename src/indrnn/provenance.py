@@ -59,7 +59,11 @@ def _installed(name: str) -> bool:
 def _git(*words: str) -> str:
     try:
         done = subprocess.run(
-            ["git", "--no-optional-locks", "-C", str(files.ROOT), *words], capture_output=True, text=True, check=False
+            ["git", "--no-optional-locks", "-C", str(files.ROOT), *words],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
         )
     except OSError:  # a machine without git, or with one that does not start
         return ""

@@ -208,7 +208,7 @@ def with_tables(text: str, root: Path = files.ROOT) -> str:
         path = root / place[1]
         if not path.exists():
             return f"<!-- {place[1]} -->\n<!-- end -->"
-        table = re.sub(r"^#", "###", path.read_text(), flags=re.M)
+        table = re.sub(r"^#", "###", path.read_text(encoding="utf-8"), flags=re.M)
         table = table.replace("](../runs/", "](results/runs/")
         table = re.sub(r"\]\((\w+\.(?:png|csv))\)", rf"]({Path(place[1]).parent.as_posix()}/\1)", table)
         return f"<!-- {place[1]} -->\n{table}<!-- end -->"

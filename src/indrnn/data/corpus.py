@@ -19,6 +19,7 @@ import numpy as np
 
 from indrnn.data.download import ROOT, complete, data_folder, fetch_file, package, verified
 from indrnn.errors import NoData, UserError
+from indrnn.files import part_of
 
 SPLITS = ("train", "valid", "test")
 EOL, UNKNOWN = "\n", "<unk>"
@@ -193,9 +194,9 @@ def fetch() -> None:
         path = folder / derived
         if complete(path, sha256):
             continue
-        part = path.with_name(f"{derived}.{os.getpid()}.part")
+        part = part_of(path)
         try:
-            part.write_text(character_file(words(folder / name, (folder / name).read_bytes())))
+            part.write_text(character_file(words(folder / name, (folder / name).read_bytes())), encoding="utf-8")
             verified(part, sha256)
             os.replace(part, path)
         finally:
