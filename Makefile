@@ -12,13 +12,16 @@ MACHINE ?=
 RUNS ?=
 NTU ?=
 WITHOUT ?=
+REASON ?=
+RUN ?=
 
 # What the targets call.
 REPRODUCE = .venv/bin/python scripts/reproduce.py
 CHOICE = --profile '$(PROFILE)' --launcher '$(LAUNCHER)' --jobs '$(JOBS)' $(if $(SEEDS),--seeds '$(SEEDS)') \
 	$(if $(filter 1,$(FRESH)),--fresh)
 WHERE = $(if $(MACHINE),machine=$(MACHINE))
-PUBLISH = .venv/bin/python scripts/publish.py
+PUBLISH = .venv/bin/python scripts/publish.py $(if $(REASON),--reason "$$REASON")
+VERIFY = .venv/bin/python scripts/verify.py
 BENCH = .venv/bin/python scripts/bench.py
 GRADIENTS = .venv/bin/python scripts/gradients.py
 START_OF_U = .venv/bin/python scripts/start_of_u.py
@@ -35,7 +38,7 @@ PYTHONS = $(if $(PYTHON),'$(PYTHON)',python3 python3.12 python3.11)
 SETUP = scripts/setup.py --extras '$(EXTRAS)' $(if $(PYTHON),--this-python) \
 	$(if $(filter setup,$(MAKECMDGOALS)),,--quiet)
 
-.PHONY: help setup test test-slow house lint data plan reproduce-table why publish milestones tables adding mnist \
+.PHONY: help setup test test-slow house lint data plan reproduce-table why publish milestones tables verify adding mnist \
 	pmnist depth sensitivity ablations ptb-char ptb-word ntu bench gradients start-of-u figures smoke clean lock wandb-sync
 .NOTPARALLEL:
 
@@ -78,7 +81,7 @@ reproduce-table: setup ## train what is not finished and print the tables beside
 why: setup ## what differs today from when a run was made, and what follows: RUN=signature
 	$(WHY) '$(RUN)'
 
-publish: setup ## copy records, curves and tables of this machine into results/
+publish: setup ## copy records, curves and tables of this machine into results/ (REASON="..." where numbers change)
 	$(PUBLISH) --profile '$(PROFILE)'
 
 milestones: setup ## publish how far the runs of conf/milestones got, finished or not
@@ -86,6 +89,9 @@ milestones: setup ## publish how far the runs of conf/milestones got, finished o
 
 tables: setup ## render results/ again from the published records alone
 	$(PUBLISH) --render
+
+verify: setup ## files, tables and one run of each quick table against results/ (3 minutes; RUN=signature: another run)
+	$(VERIFY) --jobs '$(JOBS)' $(if $(RUN),--run '$(RUN)')
 
 adding: setup ## the adding problem: Figure 2
 	$(REPRODUCE) $(CHOICE) --table figure2_adding $(WHERE)

@@ -18,8 +18,10 @@ def main() -> int:
     where = "folder to publish from (default: runs/)"
     parser.add_argument("--runs", type=Path, default=files.ROOT / "runs", help=where)
     parser.add_argument("--results", type=Path, default=publish.RESULTS, help="default: results/")
+    why = "why published numbers become others, where they do: it is kept beside their table"
+    parser.add_argument("--reason", default="", help=why)
     args = parser.parse_args()
-    return exit_code(lambda: publish.main(args.profile, args.milestones, args.runs, args.results))
+    return exit_code(lambda: publish.main(args.profile, args.milestones, args.runs, args.results, args.reason))
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ def chosen(root, asked):
     """The extras asked for, or, where nothing was asked, those that .venv remembers."""
     memory = root / ".venv/extras"
     if not asked and memory.exists():
-        asked = memory.read_text(errors="replace")
+        asked = memory.read_text(encoding="utf-8", errors="replace")
     return sorted(set(re.findall(r"[^\s,]+", asked)) - {NONE})
 
 
@@ -93,7 +93,7 @@ def python_of(root):
     """'3.11' if the .venv has a Python that runs, else ''."""
     command = [f"{root}/.venv/bin/python", "-c", "import sys; print('{}.{}'.format(*sys.version_info))"]
     try:
-        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+        return subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace").stdout.strip()
     except OSError:
         return ""
 
@@ -103,7 +103,7 @@ def decide(root, pythons, extras):
     stamp, version = root / ".venv/set-up", python_of(root)
     if version not in pythons:
         return "make", f"the present one has Python {version}" if version else "there is none that runs"
-    made_for, _, held = (stamp.read_text(errors="replace") if stamp.exists() else "").partition("\n")
+    made_for, _, held = (stamp.read_text(encoding="utf-8", errors="replace") if stamp.exists() else "").partition("\n")
     if not held:
         return "make", "the present one is half done"
     if made_for != f"{version} {root}":
@@ -132,21 +132,27 @@ def one_at_a_time(venv):
     import fcntl
 
     venv.mkdir(exist_ok=True)
-    with open(venv / "set-up.lock", "a") as lock:
+    with open(venv / "set-up.lock", "a", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             say("another set-up is at work in this folder: waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
         except OSError:
-            say("this file system has no locks: do not run two set-ups at once")
+            say(f"the file system of {venv} has no locks: do not start the same thing twice at once")
         yield lock.fileno()
 
 
 def run(command, root, lock):
     """Run to the end, showing the lines that tell progress; Refused with the cause if it fails."""
     lines, words = ["no output"], [str(word) for word in command]
-    options = {"cwd": root, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    options = {
+        "cwd": root,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.STDOUT,
+        "encoding": "utf-8",
+        "errors": "replace",
+    }
     with subprocess.Popen(words, pass_fds=[lock], **options) as process:
         for line in filter(None, map(str.strip, process.stdout)):
             lines.append(re.sub("^(error|cause): ", "", line, flags=re.IGNORECASE))
@@ -166,7 +172,7 @@ def make_venv(root, lock):
             f"{sys.executable} lacks the standard module venv or ensurepip: install it "
             f"(Debian, Ubuntu: apt-get install python{HERE}-venv), {AGAIN}"
         )
-    (root / ".venv/set-up").write_text("")
+    (root / ".venv/set-up").write_text("", encoding="utf-8")
     for path in set((root / ".venv").iterdir()) - {root / ".venv/set-up.lock", root / ".venv/extras"}:
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     free, needed = shutil.disk_usage(root / ".venv").free / 1e9, SPACE[MACHINE]
@@ -183,7 +189,7 @@ def blocks(lock_text, names):
 
 def install(root, extras, lock):
     python, uv, bootstrap = (root / ".venv" / name for name in ("bin/python", "bin/uv", "bootstrap.txt"))
-    bootstrap.write_text(blocks((root / "requirements.lock").read_text(), BOOTSTRAP))
+    bootstrap.write_text(blocks((root / "requirements.lock").read_text(encoding="utf-8"), BOOTSTRAP), encoding="utf-8")
     run([python, "-m", "pip", "install", "--require-hashes", "-r", bootstrap], root, lock)
     options = ["--python", python, "--no-build-isolation", "--no-progress"]
     run([uv, "pip", "sync", *options, "--require-hashes", *locks(extras)], root, lock)
@@ -196,7 +202,7 @@ def install(root, extras, lock):
 
 def work(root, pythons, extras, lock):
     """Do what is to be done; return what .venv is then."""
-    (root / ".venv/extras").write_text(",".join(extras))
+    (root / ".venv/extras").write_text(",".join(extras), encoding="utf-8")
     todo, why = decide(root, pythons, extras)
     if todo == "nothing":  # a set-up we waited for has done it
         return why
@@ -204,13 +210,13 @@ def work(root, pythons, extras, lock):
     say(f"{todo} .venv: {why} (takes half a minute to several minutes)")
     if todo == "make":
         make_venv(root, lock)
-    stamp.write_text("")
+    stamp.write_text("", encoding="utf-8")
     try:
         install(root, extras, lock)
     except Away:
-        stamp.write_text(f"{python_of(root)} {root}\nincomplete")
+        stamp.write_text(f"{python_of(root)} {root}\nincomplete", encoding="utf-8")
         raise
-    stamp.write_text(f"{python_of(root)} {root}\n{held}")
+    stamp.write_text(f"{python_of(root)} {root}\n{held}", encoding="utf-8")
     return f"{complete(python_of(root), extras)}, after {time.time() - start:.0f} s"
 
 
@@ -220,6 +226,8 @@ def main(arguments=None, root=ROOT):
     parser.add_argument("--extras", default="", help="optional packages: cluster or none (default: as before)")
     parser.add_argument("--quiet", action="store_true", help="say nothing if there is nothing to do")
     options = parser.parse_args(arguments)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # uv's lines hold characters that not every locale has
     pythons = (HERE,) if options.this_python else PYTHONS
     try:
         extras = chosen(root, options.extras)

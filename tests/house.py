@@ -18,9 +18,9 @@ FLOORS = (
     ("studies", "bench"),
     ("entrances",),
 )
-GROUND = {"__init__", "adding_numbers", "configs", "digests", "errors", "files", "machine", "markdown_text"}
-GROUND |= {"out_of_memory", "overrides", "provenance", "record", "splits"}
-ENTRANCES = {"load", "publish", "reproduce", "train", "why"}
+GROUND = {"__init__", "adding_numbers", "checksums", "configs", "digests", "errors", "files", "machine"}
+GROUND |= {"markdown_text", "out_of_memory", "overrides", "provenance", "record", "splits"}
+ENTRANCES = {"load", "publish", "published", "reproduce", "train", "verify", "why"}
 SOURCES = sorted(HOUSE.rglob("*.py"))
 
 

@@ -1,6 +1,8 @@
 """What a user can do wrong, said in one sentence."""
 
+import io
 import math
+import os
 import sys
 from collections.abc import Callable
 
@@ -46,6 +48,17 @@ def in_one_line(error: Exception) -> str:
     return " ".join(str(error).partition("\n    full_key:")[0].split()).rstrip(".")
 
 
+def speak_utf8() -> None:
+    """Let this process print every character, whatever the locale: into pipes and files as UTF-8.
+
+    A terminal, and whoever sets PYTHONIOENCODING, gets the encoding asked for, and ? for what that does not have.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            asked = stream.isatty() or "PYTHONIOENCODING" in os.environ
+            stream.reconfigure(encoding=None if asked else "utf-8", errors="replace")
+
+
 def exit_code(work: Callable[[], str | int | None], goes_on: bool = False) -> int:
     """Do a command's work: print the text that it returns, or in one sentence what went wrong; give the exit code.
 
@@ -53,6 +66,7 @@ def exit_code(work: Callable[[], str | int | None], goes_on: bool = False) -> in
         work: returns a text, nothing, or an exit code.
         goes_on: the same command goes on after Ctrl-C, which is then a sentence and 130, too.
     """
+    speak_utf8()
     try:
         done = work()
         if isinstance(done, str):

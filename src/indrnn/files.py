@@ -5,14 +5,40 @@ import errno
 import fcntl
 import logging
 import os
+import re
+import secrets
+import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+from indrnn.errors import UserError
+
 ROOT = Path(__file__).resolve().parents[2]  # of the repository
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # some shared file systems
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)  # some shared file systems
+LEFT = 24 * 3600.0  # seconds after which nobody on another host writes a part any more
+TEXT = 1 << 26  # bytes: no record, curve or index of ours has a tenth of it
 
 log = logging.getLogger(__name__)
+_told: set[int] = set()  # file systems without locks, by device
+
+
+def content(path: Path, most: int = TEXT) -> bytes:
+    """The bytes of a regular file. What is none, such as a pipe, is never opened and so never waited for.
+
+    Raises:
+        UserError: it is no regular file, or has more than ``most`` bytes.
+        OSError: it cannot be read.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is no regular file: remove it.")
+    with open(path, "rb") as file:
+        found = file.read(most + 1)
+    if len(found) > most:
+        raise UserError(f"{path} has more than {most:,} bytes, which no such file has: remove it.")
+    return found
 
 
 def data_folder() -> Path:
@@ -22,7 +48,17 @@ def data_folder() -> Path:
 
 def write_whole(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
-    replace_whole(path, lambda part: part.write_text(text))
+    replace_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def host() -> str:
+    """This machine's name as it stands in names of files."""
+    return re.sub(r"[^\w-]", "-", socket.gethostname())[:32] or "-"
+
+
+def part_of(path: Path) -> Path:
+    """A name beside ``path`` for what is being written and nobody else writes, on no other host either."""
+    return path.with_name(f".{path.name}.{host()}.{os.getpid()}.{secrets.token_hex(4)}.part")
 
 
 def replace_whole(path: Path, write: Callable[[Path], Any]) -> None:
@@ -31,7 +67,7 @@ def replace_whole(path: Path, write: Callable[[Path], Any]) -> None:
     Raises:
         OSError: it cannot be written; names ``path``.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = part_of(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(part)
@@ -45,9 +81,25 @@ def replace_whole(path: Path, write: Callable[[Path], Any]) -> None:
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove what killed processes were writing; for whoever holds the folder's lock, as nobody else writes there."""
+    """Remove what killed processes were writing; for whoever holds the folder's lock, as nobody else here writes there.
+
+    Another host may, where its locks do not reach this one: its parts stay until they are a day old. A name without a
+    host is of an earlier version, and counts as this one's.
+    """
     for part in folder.glob(".*.part"):
-        part.unlink(missing_ok=True)
+        *_, of, _, word, _ = ["", "", *part.name.split(".")]
+        foreign = re.fullmatch("[0-9a-f]{8}", word) and of != host()
+        with contextlib.suppress(FileNotFoundError):
+            if not foreign or time.time() - part.stat().st_mtime > LEFT:
+                part.unlink()
+
+
+def tell_without_locks(folder: Path) -> None:
+    """Warn that nothing keeps two processes apart in a folder; once for each file system, and not at every run."""
+    device = folder.stat().st_dev
+    if device not in _told:
+        _told.add(device)
+        log.warning("The file system of %s has no locks: do not start the same thing twice at once.", folder)
 
 
 @contextlib.contextmanager
@@ -61,7 +113,7 @@ def lock(path: Path, busy: Callable[[TextIO], Exception], wait: bool = False, ti
         tidy: remove what killed processes were writing into the folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+") as file:
+    with open(path, "a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
@@ -70,7 +122,7 @@ def lock(path: Path, busy: Callable[[TextIO], Exception], wait: bool = False, ti
         except OSError as error:
             if error.errno not in NO_LOCKS:
                 raise
-            log.warning("The file system of %s has no locks: do not start the same thing twice at once.", path.parent)
+            tell_without_locks(path.parent)
         else:
             if tidy:
                 remove_parts(path.parent)

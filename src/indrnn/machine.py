@@ -27,7 +27,7 @@ def device_name(accelerator: str, count: int = 1) -> str:
         return f"{count} {'GPUs' if accelerator in ('gpu', 'cuda') else 'processes'}: {device_name(accelerator)}"
     if accelerator in ("gpu", "cuda"):
         return torch.cuda.get_device_name()
-    with contextlib.suppress(OSError), open("/proc/cpuinfo") as lines:
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
         for line in lines:
             if line.startswith("model name"):
                 return f"{line.split(':', 1)[1].strip()} ({os.cpu_count()} cores)"
@@ -38,7 +38,7 @@ def on_the_card() -> int | None:
     """How many processes compute on this machine's GPUs now, this one included; None where the driver's tool is not."""
     command = ["nvidia-smi", "--query-compute-apps=pid", "--format=csv,noheader"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return None if done.returncode else len(done.stdout.split())

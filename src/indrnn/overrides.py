@@ -86,7 +86,7 @@ def resolved(cfg: DictConfig) -> list[Any]:
 
 def of_schedules(conf: Path) -> set[str]:
     """The words of a recipe that some schedule reads."""
-    texts = (path.read_text() for path in (conf / "schedule").glob("*.yaml"))
+    texts = (path.read_text(encoding="utf-8") for path in (conf / "schedule").glob("*.yaml"))
     return {word for text in texts for word in re.findall(r"recipe\.(\w+)", text)}
 
 

@@ -3,85 +3,134 @@
 The README shows published tables between ``<!-- results/quick/NAME.md -->`` and ``<!-- end -->``.
 """
 
-import hashlib
 import re
+import tempfile
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from pathlib import Path
 
-from indrnn import files, record
+from indrnn import checksums, files, published, record
 from indrnn.errors import UserError
-from indrnn.tables import judged, milestones, plan, render, schema
+from indrnn.tables import changes, judged, milestones, plan, render, schema
 
 RESULTS = files.ROOT / "results"
+OF_A_RUN = ("curve.csv", "weights.pt", "run.json")  # the record last: whoever finds it finds all
 
 
-def main(profile: str | None, of_milestones: bool, runs: Path, results: Path) -> str:
+@dataclass(frozen=True)
+class Rendered:
+    """What stands in results/ after a command: its tables, the names of its milestones, and the cells that changed."""
+
+    reports: list[judged.Report]
+    milestones: list[str]
+    changed: list[changes.Change]
+
+
+def main(profile: str | None, of_milestones: bool, runs: Path, results: Path, reason: str = "") -> str:
     """Publish a profile, or conf/milestones, or neither; render results/ and, where it is RESULTS, the README's tables.
 
+    Args:
+        reason: as in ``renew``.
+
     Returns:
-        what is published there, and which runs it misses.
+        what is published there, which runs it misses, and which published cells became others.
 
     Raises:
-        UserError: as ``publish`` and ``publish_milestones``.
+        UserError: as ``publish``, ``publish_milestones`` and ``renew``.
     """
     source, folder = runs.resolve(), results.resolve()
-    reports, courses = [], []
     if of_milestones:
-        courses = publish_milestones(source, folder)
+        done = publish_milestones(source, folder, reason)
     elif profile is not None:
-        reports = publish(profile, source, folder)
+        done = publish(profile, source, folder, reason)
     else:
-        reports, courses = render_all(folder), milestones.render_all(folder)
+        done = renew(folder, (), reason)
     if folder == RESULTS:
         readme = files.ROOT / "README.md"
-        files.write_whole(readme, with_tables(readme.read_text()))
+        files.write_whole(readme, with_tables(readme.read_text(encoding="utf-8")))
     lines = []
-    for report in reports:
-        lines.append(f"{report.profile}/{report.table.name}: {len(report.made)} of {report.planned} runs")
-        lines += [f"  missing: {name}" for name in report.missing]
-    lines += [f"milestones/{name}" for name in courses]
+    for report in done.reports:
+        if not of_milestones and profile in (None, report.profile):
+            lines.append(f"{report.profile}/{report.table.name}: {len(report.made)} of {report.planned} runs")
+            lines += [f"  missing: {name}" for name in report.missing]
+    lines += [f"milestones/{name}" for name in done.milestones if of_milestones or profile is None]
+    lines += [f"{'filled' if change.filled else 'changed'}: {change}" for change in done.changed]
     return "\n".join(lines or [f"Nothing is published in {results}."])
 
 
-def publish(profile: str, runs: Path, results: Path = RESULTS) -> list[judged.Report]:
-    """Copy the final records and curves of a profile's plan, then render its tables from the copies.
+def publish(profile: str, runs: Path, results: Path = RESULTS, reason: str = "") -> Rendered:
+    """Copy the final records and curves of a profile's plan, then render all that is published from the copies.
 
     Where a table asks for a run's network (``schema.Weights``), weights.pt is copied, too, with checksums beside it.
 
     Args:
         runs: the folder to publish from.
         results: the folder to publish to; records that it has already stay unless this machine has the same run.
+        reason: as in ``renew``.
 
     Returns:
-        the rendered tables; what they miss stands in their cells.
+        what is published; what its tables miss stands in their cells.
 
     Raises:
-        UserError: nothing is done, or a record was made by code that no commit holds; nothing is written then.
+        UserError: nothing is done, or a record was made by code that no commit holds, or as in ``renew``; nothing is
+            written then.
     """
     found = judged.records(plan.runs(schema.table_names(), profile), runs)
     final = {name: entry for name, entry in found.items() if entry and entry["status"] in record.FINAL}
     if not final:
         raise UserError(f"No run of profile {profile} is done in {runs}: nothing to publish.")
-    copy(final, runs, results, plan.with_weights(profile))
-    return render_profile(profile, results)
+
+    def add(stage: Path) -> None:
+        (stage / profile).mkdir(exist_ok=True)
+        copy(final, runs, stage, plan.with_weights(profile))
+
+    return renew(results, final, reason, add)
 
 
-def publish_milestones(runs: Path, results: Path = RESULTS) -> list[str]:
-    """Copy the records and curves of conf/milestones, finished or not, then render results/milestones.
-
-    Returns:
-        the names of what was rendered.
+def publish_milestones(runs: Path, results: Path = RESULTS, reason: str = "") -> Rendered:
+    """Copy the records and curves of conf/milestones, finished or not, then render all that is published.
 
     Raises:
-        UserError: there is none, or a record was made by code that no commit holds; nothing is written then.
+        UserError: there is none, or a record was made by code that no commit holds, or as in ``renew``; nothing is
+            written then.
     """
     wanted = [signature for name in milestones.names() for signature in milestones.signatures(name)]
     found = {name: entry for name in wanted if (entry := record.read(runs / name))}
     if not found:
         raise UserError(f"No run of conf/milestones has a record in {runs}: nothing to publish.")
-    copy(found, runs, results)
-    return milestones.render_all(results)
+    return renew(results, found, reason, lambda stage: copy(found, runs, stage))
+
+
+def renew(
+    results: Path, anew: Collection[str], reason: str, add: Callable[[Path], None] = lambda stage: None
+) -> Rendered:
+    """Render all of results/ in another folder, then take that over: results/ stays as it is where anything fails.
+
+    Args:
+        anew: signatures of the runs that come from elsewhere; the others have to be what SHA256SUMS says.
+        reason: why published numbers become others, where they do; it is kept beside them (``tables.changes``).
+        add: copies the runs that come from elsewhere into the folder.
+
+    Raises:
+        UserError: a published run is damaged, or numbers become others without a reason; nothing is written then.
+    """
+    reason = " ".join(reason.split())
+    published.refuse_damaged(results, anew)
+    with tempfile.TemporaryDirectory(prefix="indrnn-publish-") as folder:
+        stage = Path(folder)
+        before = published.copy(results, stage)
+        add(stage)
+        reports, courses = render_all(stage)
+        found = changes.between(results, stage)
+        if told := [change for change in found if not change.filled]:
+            if not reason:
+                raise UserError(changes.refusal(told))
+            changes.add(stage, told, reason)
+            for report in reports:  # their footers
+                render.write_texts(report, stage / report.profile, stage / "runs")
+        published.take_over(stage, results, before)
+    return Rendered(reports, courses, found)
 
 
 def copy(found: dict[str, dict], runs: Path, results: Path, weights: Collection[str] = ()) -> None:
@@ -106,45 +155,47 @@ def copy_run(run: Path, out: Path, weights: bool) -> None:
     weights = weights or kept.exists()
     if kept.exists() and record_file.read_bytes() != (run / "run.json").read_bytes():
         kept.unlink()
-        (out / "SHA256SUMS").unlink()
-    for name in ("curve.csv", *["weights.pt"] * weights, "run.json"):  # the record last: whoever finds it finds all
-        if (run / name).exists():
+        (out / checksums.NAME).unlink(missing_ok=True)
+    for name in OF_A_RUN:
+        if (run / name).exists() and (weights or name != kept.name):
             files.replace_whole(out / name, lambda part, name=name: part.write_bytes((run / name).read_bytes()))
     if kept.exists():
-        published = (out / name for name in ("curve.csv", "run.json", "weights.pt"))
-        sums = (f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in published)
-        files.write_whole(out / "SHA256SUMS", "".join(sums))
+        files.write_whole(out / checksums.NAME, checksums.text(out, OF_A_RUN))
 
 
 def render_profile(profile: str, results: Path = RESULTS) -> list[judged.Report]:
-    """Render results/<profile>/ from results/runs alone: every table that has a record there, or had one.
+    """Render results/<profile>/ from results/runs alone: every table that has a record there, or had one."""
+    reports = reports_of(profile, results)
+    for report in reports:
+        render.write(report, results / profile, results / "runs")
+    if any(report.table.pairs for report in reports):
+        from indrnn.studies.ablations import report as ablations  # matplotlib takes a second to import
+
+        ablations.write(results / "runs", results, reports)
+    return reports
+
+
+def reports_of(profile: str, results: Path) -> list[judged.Report]:
+    """The tables of a profile that are published, or are to be, judged anew from results/runs.
 
     A record that another table needs, too, does not start a table: depth and Table 1 share runs and are published
     without each other.
     """
     reports = [judged.report(name, profile, results / "runs") for name in schema.table_names()]
     users = Counter(entry["signature"] for report in reports for entry in report.made)
-    done = []
-    for report in reports:
+
+    def is_there(report: judged.Report) -> bool:
         own = any(users[entry["signature"]] == 1 for entry in report.made)
-        if own or (results / profile / f"{report.table.name}.md").exists():
-            render.write(report, results / profile, results / "runs")
-            done.append(report)
-    if any(report.table.pairs for report in done):
-        from indrnn.studies.ablations import report as ablations  # matplotlib takes a second to import
+        return own or (results / profile / f"{report.table.name}.md").exists()
 
-        ablations.write(results / "runs", results, reports)
-    return done
+    return list(filter(is_there, reports))
 
 
-def render_all(results: Path = RESULTS) -> list[judged.Report]:
-    """Render all published profiles."""
-    return [
-        report
-        for profile in schema.PROFILES
-        if (results / profile).is_dir()
-        for report in render_profile(profile, results)
-    ]
+def render_all(results: Path = RESULTS) -> tuple[list[judged.Report], list[str]]:
+    """Render all published profiles and milestones; returns the tables, and the names of the milestones."""
+    profiles = [profile for profile in schema.PROFILES if (results / profile).is_dir()]
+    reports = [report for profile in profiles for report in render_profile(profile, results)]
+    return reports, milestones.render_all(results)
 
 
 def with_tables(text: str, root: Path = files.ROOT) -> str:
@@ -157,9 +208,9 @@ def with_tables(text: str, root: Path = files.ROOT) -> str:
         path = root / place[1]
         if not path.exists():
             return f"<!-- {place[1]} -->\n<!-- end -->"
-        table = re.sub(r"^#", "###", path.read_text(), flags=re.M)
+        table = re.sub(r"^#", "###", path.read_text(encoding="utf-8"), flags=re.M)
         table = table.replace("](../runs/", "](results/runs/")
-        table = re.sub(r"\]\(([\w]+\.png)\)", rf"]({Path(place[1]).parent.as_posix()}/\1)", table)
+        table = re.sub(r"\]\((\w+\.(?:png|csv))\)", rf"]({Path(place[1]).parent.as_posix()}/\1)", table)
         return f"<!-- {place[1]} -->\n{table}<!-- end -->"
 
     return re.sub(r"<!-- (results/\S+\.md) -->\n.*?<!-- end -->", filled, text, flags=re.S)

@@ -14,6 +14,7 @@ from typing import Any
 from indrnn import configs, files
 
 FINAL = ("finished", "diverged")
+FILES = ("curve.csv", "predictions.npz", "run.json", "weights.pt")  # what a final run leaves, beside its SHA256SUMS
 KEYS = (
     "signature overrides config seed metrics status parameters updates examples wall_seconds "
     "commit source dirty versions device data started"
@@ -27,7 +28,7 @@ def read(folder: Path) -> dict[str, Any] | None:
     """The record in a run's folder, or None where there is none; a damaged one is named and counts as none."""
     path = Path(folder) / "run.json"
     try:
-        record = json.loads(path.read_text())
+        record = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
@@ -79,7 +80,7 @@ def curve(folder: Path) -> list[dict[str, float]]:
     path = folder / "curve.csv"
     if not path.exists():
         return []
-    with open(path, newline="") as file:
+    with open(path, newline="", encoding="utf-8") as file:
         rows = [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
     return [row | {"update": int(row["update"])} for row in rows]
 

@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from indrnn import configs, files, overrides, record
-from indrnn.errors import UserError
+from indrnn.errors import UserError, speak_utf8
 
 # Huge pages for large tensors: long sequences would wait for the page tables. Torch reads this at its first tensor.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
@@ -38,6 +38,7 @@ def run(cfg: DictConfig, typed: list[str]) -> float:
     """What ``main`` does with a config and the overrides that made it; RunError for all that a user can mend."""
     from indrnn.training.run import train  # imports torch, which takes seconds: a mistyped word is told before
 
+    speak_utf8()  # here, too: a launcher's workers are processes of their own
     try:
         configs.refuse_unread(cfg, typed)
         done = train(cfg)
@@ -66,6 +67,7 @@ def sentence(error: Exception) -> str:
 
 if __name__ == "__main__":
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report its starts to its makers
+    speak_utf8()
     try:
         overrides.refuse_no_choice(sys.argv[1:], configs.CONF)
         main()

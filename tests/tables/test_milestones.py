@@ -43,7 +43,7 @@ def test_best_so_far_at_equal_examples(tmp_path):
 
 def test_published_with_its_status_and_rendered_from_what_is_published(tmp_path):
     signature = write(tmp_path / "runs", 0, "interrupted", [(437, 40.0), (874, 20.0)], 900)
-    assert publish.publish_milestones(tmp_path / "runs", tmp_path / "results") == ["pmnist"]
+    assert publish.publish_milestones(tmp_path / "runs", tmp_path / "results").milestones == ["pmnist"]
     text = (tmp_path / "results/milestones/pmnist.md").read_text()
     assert f"runs/{signature}/run.json), **interrupted** after 900 of 29,800 updates, 115,200" in " ".join(text.split())
     heads, _, theirs, ours = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]

@@ -300,7 +300,7 @@ def test_same_records_same_bytes(tmp_path, name):
 
 def test_publish_copies_and_renders_from_the_copies_alone(tmp_path):
     runs = make(tmp_path / "runs", "figure2_adding", "quick", lambda run: None if run.seed == 2 else 0.5)
-    reports = publish.publish("quick", tmp_path / "runs", tmp_path / "results")
+    reports = publish.publish("quick", tmp_path / "runs", tmp_path / "results").reports
     assert [report.table.name for report in reports] == ["figure2_adding"]
     assert "T = 100: RNN-tanh 1, LSTM 1, IRNN 1, IndRNN 1" in reports[0].missing
     published = {path.name for path in (tmp_path / "results" / "runs").iterdir()}
@@ -318,9 +318,10 @@ def test_tables_that_share_runs_are_published_without_each_other(tmp_path):
     for first in ("table1_mnist", "depth_pmnist"):
         here = tmp_path / first
         make(here / "runs", first, "quick")
-        assert [x.table.name for x in publish.publish("quick", here / "runs", here / "results")] == [first]
+        reports = publish.publish("quick", here / "runs", here / "results").reports
+        assert [x.table.name for x in reports] == [first]
     make(here / "runs", "table1_mnist", "quick")
-    reports = publish.publish("quick", here / "runs", here / "results")
+    reports = publish.publish("quick", here / "runs", here / "results").reports
     assert [(x.table.name, x.complete) for x in reports] == [("depth_pmnist", True), ("table1_mnist", True)]
 
 

@@ -180,7 +180,7 @@ def test_a_look_at_a_number_is_noticed(config, monkeypatch):
 def test_the_folder_holds_what_any_run_leaves(config, called):
     cfg = config(*SMALL, GRAPH)
     train(cfg)
-    assert sorted(p.name for p in folder(cfg).iterdir()) == ["curve.csv", "lock", "run.json", "weights.pt"]
+    assert sorted(p.name for p in folder(cfg).iterdir()) == "SHA256SUMS curve.csv lock run.json weights.pt".split()
 
 
 WITHOUT = {  # experiment and model: why

@@ -55,7 +55,7 @@ def test_a_run_trains_selects_tests_once_and_writes_its_record(config, monkeypat
     assert record.read(folder(cfg)) == done
     rows = (folder(cfg) / "curve.csv").read_text().splitlines()
     assert rows[0].startswith("update,") and [row.split(",")[0] for row in rows[1:]] == ["5", "10", "12"]
-    assert sorted(p.name for p in folder(cfg).iterdir()) == ["curve.csv", "lock", "run.json", "weights.pt"]
+    assert sorted(p.name for p in folder(cfg).iterdir()) == "SHA256SUMS curve.csv lock run.json weights.pt".split()
     assert train(cfg) == done and looks == [12]
 
 
@@ -207,7 +207,7 @@ def test_what_a_killed_process_was_writing_does_not_stay(config):
     folder(cfg).mkdir(parents=True)
     (folder(cfg) / ".last.ckpt.123.part").write_bytes(b"half of it")
     train(cfg)
-    assert sorted(p.name for p in folder(cfg).iterdir()) == ["curve.csv", "lock", "run.json", "weights.pt"]
+    assert sorted(p.name for p in folder(cfg).iterdir()) == "SHA256SUMS curve.csv lock run.json weights.pt".split()
 
 
 def test_without_its_data_a_run_says_so_in_its_record_and_is_tried_again(config, tmp_path, monkeypatch):

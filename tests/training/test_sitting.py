@@ -1,13 +1,15 @@
 """Where a run was made: checkpoints that go on on another device, and what the record says of every sitting."""
 
 import os
+import shutil
 import signal
+import subprocess
 
 import pytest
 import torch
 from test_run import PLATEAU, SMALL, folder
 
-from indrnn import provenance, record
+from indrnn import checksums, provenance, record
 from indrnn.tasks import Task
 from indrnn.training import run, sitting, tensors
 from indrnn.training.run import train
@@ -159,3 +161,18 @@ def test_that_compiling_failed_is_said_at_the_end_and_in_the_record(config, monk
     done = train(config(*SMALL, "machine.compile=default"))
     assert done["sittings"][0]["compile"] == "eager: RuntimeError: no compiler"
     assert "trained without machine.compile=default (eager: RuntimeError: no compiler)" in caplog.records[-1].message
+
+
+def test_a_finished_run_has_checksums_of_its_files_and_one_that_goes_on_has_none(config, monkeypatch):
+    cfg = config(*SMALL)
+    interrupt(monkeypatch, cfg, 3)
+    assert not (folder(cfg) / "SHA256SUMS").exists()
+    done = train(cfg)
+    sums = checksums.read(folder(cfg) / "SHA256SUMS")
+    assert set(sums) == {path.name for path in folder(cfg).iterdir()} - {"SHA256SUMS", "lock"}
+    assert set(sums) >= {"curve.csv", "run.json", "weights.pt"} and not checksums.differing(folder(cfg), sums)
+    if shutil.which("sha256sum"):
+        subprocess.run(["sha256sum", "-c", "--status", "SHA256SUMS"], cwd=folder(cfg), check=True)
+    record.write(folder(cfg), done | {"status": "interrupted"}, [])
+    interrupt(monkeypatch, cfg, 1)  # anew: a killed process may have left the checksums of an earlier end
+    assert not (folder(cfg) / "SHA256SUMS").exists()

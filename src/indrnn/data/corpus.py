@@ -19,7 +19,7 @@ import numpy as np
 
 from indrnn.data.download import complete, fetch_file, package, verified
 from indrnn.errors import NoData, UserError
-from indrnn.files import ROOT, data_folder
+from indrnn.files import ROOT, data_folder, part_of
 
 SPLITS = ("train", "valid", "test")
 EOL, UNKNOWN = "\n", "<unk>"
@@ -194,9 +194,9 @@ def fetch() -> None:
         path = folder / derived
         if complete(path, sha256):
             continue
-        part = path.with_name(f"{derived}.{os.getpid()}.part")
+        part = part_of(path)
         try:
-            part.write_text(character_file(words(folder / name, (folder / name).read_bytes())))
+            part.write_text(character_file(words(folder / name, (folder / name).read_bytes())), encoding="utf-8")
             verified(part, sha256)
             os.replace(part, path)
         finally:

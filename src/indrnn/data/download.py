@@ -7,6 +7,7 @@ from importlib import metadata
 from pathlib import Path
 
 from indrnn.errors import NoData, UserError
+from indrnn.files import part_of
 
 
 def verified(path: Path, sha256: str) -> bytes:
@@ -54,7 +55,7 @@ def fetch_file(path: Path, sha256: str, mirrors: Sequence[str]) -> None:
 
     if complete(path, sha256):
         return
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part = part_of(path)
     for mirror in mirrors:
         try:
             download_url(mirror + path.name, str(path.parent), part.name)

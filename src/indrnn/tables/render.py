@@ -3,12 +3,13 @@
 import csv as csv_format
 import io
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from indrnn import digests, files, markdown_text, provenance, record
 from indrnn.configs import PROFILES
-from indrnn.tables import chance, table_text
+from indrnn.tables import chance, changes, table_text
 from indrnn.tables.judged import Report, Result
 from indrnn.tables.verdict import Record
 
@@ -20,14 +21,24 @@ def write(report: Report, out: Path, folder: Path) -> None:
         out: where the files go.
         folder: of the runs, which the md links to and the figure draws.
     """
-    name = report.table.name
-    files.write_whole(out / f"{name}.md", markdown(report, os.path.relpath(folder, out)))
-    files.write_whole(out / f"{name}.csv", csv(report))
-    files.write_whole(out / f"{name}.tex", tex(report))
+    write_texts(report, out, folder)
     if report.table.figure:
         from indrnn.tables import figures  # matplotlib takes a second to import
 
-        files.replace_whole(out / f"{name}.png", lambda part: figures.draw(report, folder, part))
+        files.replace_whole(out / f"{report.table.name}.png", lambda part: figures.draw(report, folder, part))
+
+
+def write_texts(report: Report, out: Path, folder: Path) -> None:
+    """Write what ``write`` does, but for the figure."""
+    for name, text in texts(report, out, folder).items():
+        files.write_whole(out / name, text)
+
+
+def texts(report: Report, out: Path, folder: Path) -> dict[str, str]:
+    """What <table>.md, .csv and .tex in a folder ``out`` hold, by their names; ``folder`` as in ``write``."""
+    name = report.table.name
+    page = markdown(report, os.path.relpath(folder, out), changes.sentences(out, name))
+    return {f"{name}.md": page, f"{name}.csv": csv(report), f"{name}.tex": tex(report)}
 
 
 SPREAD = "± is over seeds alone: other splits, permutations, learning rates and devices may move a number by more."
@@ -105,11 +116,12 @@ def data_of(made: list[Record]) -> str:
     return "; ".join(texts)
 
 
-def markdown(report: Report, links: str | None) -> str:
+def markdown(report: Report, links: str | None, changed: Sequence[str] = ()) -> str:
     """The table as aligned Markdown.
 
     Args:
         links: path to the runs' folder as seen from the file; None for a terminal: no links, 120 columns.
+        changed: sentences on published numbers that became others, for the end of the footer.
     """
     table = report.table
     lines = [f"# {table.source}: {table.title} ({report.profile})", ""]
@@ -125,7 +137,7 @@ def markdown(report: Report, links: str | None) -> str:
             lines += markdown_text.aligned(["claim", "verdict", "measured"], claims)
         else:
             lines += [f"{found.verdict:13}  {text}\n{'':15}{found.evidence}" for text, found in report.claims]
-    lines += ["", "## Provenance", "", *markdown_text.bullets(footer(report))]
+    lines += ["", "## Provenance", "", *markdown_text.bullets([*footer(report), *changed])]
     if table.figure and links is not None:
         lines += ["", f"![{table.source}]({table.name}.png)"]
     return "\n".join(lines) + "\n"

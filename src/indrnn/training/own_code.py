@@ -26,7 +26,7 @@ def code_files(cfg: DictConfig) -> dict[str, dict[str, str]]:
         if source.schema != "file" or source.provider == "main":
             continue
         for path in sorted(Path(source.path).rglob("*.yaml")):
-            for target in used.intersection(TARGET.findall(path.read_text())):
+            for target in used.intersection(TARGET.findall(path.read_text(encoding="utf-8"))):
                 name = path.relative_to(source.path).as_posix()
                 found[name] = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
                 log.warning(

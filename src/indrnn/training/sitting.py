@@ -12,7 +12,7 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from indrnn import configs, digests, files, provenance, record
+from indrnn import checksums, configs, digests, files, provenance, record
 from indrnn.data import Data
 from indrnn.errors import UserError
 from indrnn.machine import device_name, on_the_card
@@ -95,6 +95,8 @@ class Sitting:
     def end(self, status: str, metrics: dict[str, float]) -> dict[str, Any]:
         """Write the record and return it; of a run that needs no further sitting keep weights and no checkpoint.
 
+        SHA256SUMS, written last, covers what is kept; a run that is not final has none.
+
         Args:
             metrics: but for the validation that chose the weights, which the task knows.
 
@@ -125,10 +127,14 @@ class Sitting:
             "wall_seconds": round(self.elapsed(), 2),
             "sittings": self.sittings(),
         }
+        sums = self.folder / checksums.NAME
+        sums.unlink(missing_ok=True)  # of an earlier end
         if final and task.best:
             save_tensors(self.folder / "weights.pt", task.best["network"])
         record.write(self.folder, done, task.curve)
         if final:
+            kept = [name for name in record.FILES if (self.folder / name).exists()]
+            files.write_whole(sums, checksums.text(self.folder, kept))
             self.path.unlink(missing_ok=True)
         return done
 

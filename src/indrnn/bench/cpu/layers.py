@@ -49,7 +49,9 @@ def cache(size: int) -> str:
     rooms = {}
     for place in CACHES.glob("index*"):
         with contextlib.suppress(OSError):  # a virtual machine may list caches without a size
-            level, kind, room = ((place / name).read_text().strip() for name in ("level", "type", "size"))
+            level, kind, room = (
+                (place / name).read_text(encoding="utf-8").strip() for name in ("level", "type", "size")
+            )
             if kind != "Instruction":
                 rooms[int(level)] = int(room.removesuffix("K")) << 10
     return next((f"L{level}" for level in sorted(rooms) if size <= rooms[level]), "memory") if rooms else "unknown"

@@ -176,7 +176,7 @@ def resident(overrides: list[str]) -> int:
     # What is freed goes back at once and pages are small, so that what is resident is what is in use.
     plain = {"MALLOC_MMAP_THRESHOLD_": "65536", "THP_MEM_ALLOC_ENABLE": "0"}
     command = [sys.executable, "-m", "indrnn.bench.cpu.memory", *overrides]
-    done = subprocess.run(command, env=os.environ | plain, capture_output=True, text=True)
+    done = subprocess.run(command, env=os.environ | plain, capture_output=True, encoding="utf-8", errors="replace")
     if done.returncode:
         raise UserError(f"An update could not be made: {(done.stderr.strip() or 'no output').splitlines()[-1]}")
     return int(done.stdout)
@@ -187,7 +187,9 @@ def main() -> int:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     loss(build(cfg, "cpu"), cfg.data.seq_len, cfg.data.batch_size).backward()
-    with open("/proc/self/status") as lines:  # getrusage also counts what the parent had
+    with open(
+        "/proc/self/status", encoding="utf-8", errors="replace"
+    ) as lines:  # getrusage also counts what the parent had
         print(next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM")))
     return 0
 

@@ -21,7 +21,9 @@ def child(words: list[str], until: float) -> str:
     seconds = max(1.0, until - time.monotonic())
     command = [sys.executable, "-m", *words]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, cwd=files.ROOT)
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", timeout=seconds, cwd=files.ROOT
+        )
     except subprocess.TimeoutExpired:
         raise UserError(f"not done within {seconds:.0f} s") from None
     if done.returncode:

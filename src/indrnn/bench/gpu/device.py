@@ -49,10 +49,10 @@ def describe(device: torch.device) -> dict[str, Any]:
 def driver() -> str | None:
     """The version of NVIDIA's driver, which torch does not tell; None where kernel and nvidia-smi do not either."""
     with contextlib.suppress(OSError, TypeError):  # a container may lack the one or the other
-        return re.search(r"\b\d+\.\d+(\.\d+)?\b", MODULE.read_text())[0]
+        return re.search(r"\b\d+\.\d+(\.\d+)?\b", MODULE.read_text(encoding="utf-8", errors="replace"))[0]
     with contextlib.suppress(OSError, subprocess.SubprocessError, IndexError):
         words = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=20, check=True)
+        done = subprocess.run(words, capture_output=True, encoding="utf-8", errors="replace", timeout=20, check=True)
         return done.stdout.split()[0]
     return None
 

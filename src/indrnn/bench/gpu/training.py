@@ -36,7 +36,7 @@ def timed(overrides: list[str], lengths: tuple[int, int, int], until: float) -> 
         updates = ",".join(map(str, lengths))
         options = ["logger=csv", "machine.progress=false", f"machine.runs={folder}", "trainer.val_every=1000000000"]
         child(["indrnn.train", "-m", *overrides, *options, f"trainer.max_updates={updates}"], until)
-        records = [json.loads(path.read_text()) for path in Path(folder).glob("*/run.json")]
+        records = [json.loads(path.read_text(encoding="utf-8")) for path in Path(folder).glob("*/run.json")]
     return from_records(records, lengths)
 
 

@@ -97,7 +97,7 @@ def sorted_out(names: list[str]) -> tuple[list[str], int, int]:
 def _built(folder: Path, plan: dict[str, Any]) -> dict[str, Any] | None:
     """What the index says, if it is of these files and all of them were taken."""
     try:
-        found = json.loads((folder / INDEX).read_text())
+        found = json.loads((folder / INDEX).read_text(encoding="utf-8"))
         del found["recordings"]
         same = found == {**plan, "frames": found["frames"], "refused": []}
         whole = (folder / FRAMES).stat().st_size == found["frames"] * FRAME_BYTES
@@ -115,7 +115,7 @@ def _build(
     refused: list[str] = []
     done = {row[0] for row in rows}
     rest = [name for name in wanted if name.removesuffix(ENDING) not in done]
-    with open(frames_part, "ab") as frames, open(rows_part, "a") as lines:
+    with open(frames_part, "ab") as frames, open(rows_part, "a", encoding="utf-8") as lines:
         results = in_order(source, plan["steps"], rest, jobs)
         for i, (name, result) in enumerate(zip(rest, progress(results, len(done), len(wanted)), strict=True)):
             if isinstance(result, str):
@@ -134,7 +134,7 @@ def _build(
         _to_disk(frames)
     found = {**plan, "frames": position, "refused": refused}
     index_part = folder / f"{INDEX}.new.part"
-    with open(index_part, "w") as file:
+    with open(index_part, "w", encoding="utf-8") as file:
         print(json.dumps({**found, "recordings": sorted(rows)}), file=file)
         _to_disk(file)
     (folder / INDEX).unlink(missing_ok=True)  # of other files: it must not stand beside the new frames
@@ -151,7 +151,7 @@ def _resumed(rows_part: Path, frames_part: Path, plan: dict[str, Any]) -> list[l
     """
     rows, position = [], 0
     frames_part.touch()
-    first, *lines = rows_part.read_text(errors="replace").split("\n") if rows_part.exists() else [""]
+    first, *lines = rows_part.read_text(encoding="utf-8", errors="replace").split("\n") if rows_part.exists() else [""]
     if first == json.dumps(plan):
         with open(frames_part, "rb") as frames:
             for line in lines[:-1]:  # the last piece is empty, or half a line
@@ -166,7 +166,7 @@ def _resumed(rows_part: Path, frames_part: Path, plan: dict[str, Any]) -> list[l
                 rows.append([name, start, length, crc])
                 position += length
     os.truncate(frames_part, position * FRAME_BYTES)
-    rows_part.write_text("".join(json.dumps(x) + "\n" for x in [plan, *rows]))
+    rows_part.write_text("".join(json.dumps(x) + "\n" for x in [plan, *rows]), encoding="utf-8")
     return rows
 
 

@@ -54,4 +54,4 @@ class Name:
 @cache
 def missing_skeletons() -> frozenset[str]:
     """The 302 recordings whose skeletons are missing or incomplete, as the data set's authors list them."""
-    return frozenset(Path(__file__).with_name("missing.txt").read_text().split())
+    return frozenset(Path(__file__).with_name("missing.txt").read_text(encoding="utf-8").split())

@@ -29,15 +29,20 @@ def write(folder: Path, out: Path, known: Iterable[Report] = ()) -> str:
 
     Empty, and nothing written, where no run of these tables has a record. ``known``: whole reports on these records.
     """
-    there = {report.table.name: report for report in known if report.profile == PROFILE}
-    reports = [there.get(name) or judged.report(name, PROFILE, folder) for name in names()]
-    reports = [report for report in reports if report.made]
+    reports = with_records(folder, known)
     if not reports:
         return ""
     text = markdown(reports, folder, os.path.relpath(folder, out))
     files.write_whole(out / f"{NAME}.md", text)
     files.replace_whole(out / f"{NAME}.png", lambda part: draw.courses(reports, folder, part))
     return markdown(reports, folder, None)
+
+
+def with_records(folder: Path, known: Iterable[Report] = ()) -> list[Report]:
+    """The reports of these tables that have a record in ``folder``; ``known`` as in ``write``."""
+    there = {report.table.name: report for report in known if report.profile == PROFILE}
+    reports = [there.get(name) or judged.report(name, PROFILE, folder) for name in names()]
+    return [report for report in reports if report.made]
 
 
 def markdown(reports: list[Report], folder: Path, links: str | None) -> str:

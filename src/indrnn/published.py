@@ -1,0 +1,72 @@
+"""The folder of what is published, results/: its files, their checksums, and how a new state takes the place of it."""
+
+import shutil
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from indrnn import checksums, files
+from indrnn.errors import UserError
+from indrnn.tables import changes
+
+
+def names(results: Path) -> list[str]:
+    """The files under results/ by their names there; not its SHA256SUMS, and nothing that begins with a dot."""
+    there = (path.relative_to(results) for path in results.rglob("*") if path.is_file())
+    shown = (name.as_posix() for name in there if not any(part.startswith(".") for part in name.parts))
+    return sorted(set(shown) - {checksums.NAME})
+
+
+def refuse_damaged(results: Path, anew: Collection[str]) -> None:
+    """Raise UserError where a published run is not what SHA256SUMS says.
+
+    Args:
+        anew: signatures of the runs that are about to be replaced, which mends them.
+    """
+    path = results / checksums.NAME
+    if not path.exists():
+        return
+    sums = {name: sum_ for name, sum_ in checksums.read(path).items() if name.startswith("runs/")}
+    wrong = checksums.differing(results, {name: sums[name] for name in sums if name.split("/")[1] not in anew})
+    if wrong:
+        many = "file is" if len(wrong) == 1 else "files are"
+        raise UserError(
+            f"{len(wrong)} published {many} not what {path} says, such as {wrong[0]}: bring it back (git checkout "
+            f"{results}), or publish its run again. Nothing was written."
+        )
+
+
+def copy(results: Path, stage: Path) -> list[str]:
+    """Copy what is published into another folder, but for SHA256SUMS; returns the names of the files."""
+    there = names(results)
+    for name in there:
+        (stage / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(results / name, stage / name)
+    return there
+
+
+def take_over(stage: Path, results: Path, before: Sequence[str]) -> None:
+    """Make results/ what a stage is, file by file, and write its SHA256SUMS.
+
+    Where that is killed, SHA256SUMS, written last, does not fit; the same again mends it. The reasons of changed
+    numbers come first, while the tables still tell that they change, then the runs, then what is made of them.
+
+    Args:
+        before: the names that the stage began with.
+    """
+    there = names(stage)
+    if not there:
+        return
+    sums = checksums.text(stage, there)
+
+    def rank(name: str) -> tuple[bool, bool, bool, str]:
+        return not name.endswith(f"/{changes.NAME}"), not name.startswith("runs/"), name.endswith("/run.json"), name
+
+    for name in sorted(there, key=rank):
+        new, old = (stage / name).read_bytes(), results / name
+        if not old.exists() or old.read_bytes() != new:
+            files.replace_whole(old, lambda part, new=new: part.write_bytes(new))
+    for name in set(before).difference(there):
+        (results / name).unlink()
+    for folder in {(results / name).parent for name in there}:
+        files.remove_parts(folder)
+    files.write_whole(results / checksums.NAME, sums)
