@@ -123,7 +123,8 @@ class Task(Updating):
         self.log_dict(values, batch_size=len(batch[0]), on_epoch=True, logger=False, sync_dist=True)
 
     def on_validation_end(self) -> None:
-        """Write a row of the curve, keep the best weights, ask the schedule."""
+        """Write a row of the curve, keep the best weights, ask the schedule; only a loss and a metric that are numbers
+        count."""
         row = {"update": self.update, "learning_rate": self.schedule.rate(self.update - 1)}
         row |= self.training_means()
         row |= {k: float(v) for k, v in self.trainer.callback_metrics.items() if k.startswith("val/")}
@@ -134,12 +135,14 @@ class Task(Updating):
         for logger in self.loggers:
             logger.log_metrics(row, step=self.update)
         value = row[f"val/{self.metric}"]
+        # Logits that are NaN have an error, too, that of always saying the first class: the loss tells.
+        counts = math.isfinite(value) and math.isfinite(row["val/loss"])
         sign = 1 if self.lower_is_better else -1
-        if math.isfinite(value) and (self.best is None or sign * value < sign * self.best["value"]):
+        if counts and (self.best is None or sign * value < sign * self.best["value"]):
             self.best = {"value": value, "update": self.update, "network": self._weights()}
             if self.schedule.needs_best_optimizer:
                 self.best["optimizer"] = copy.deepcopy(self.adam.state_dict())
-        decision = self.schedule.observe(sign * value)
+        decision = self.schedule.observe(sign * value if counts else math.inf)
         if decision == "reload" and self.best:
             self.network.load_state_dict(self.best["network"])
             self.reload_adam(self.best["optimizer"])
