@@ -1,21 +1,27 @@
 """How a run ends where a number is none: what counts, what the record says, what sweepers are told."""
 
+import errno
 import math
+import os
+import signal
 
 import pytest
+import torch
 from made_up import make, record_of
 from small_language import overrides as language
 from small_language import own_text
-from test_run import DIGITS, PLATEAU, SMALL, folder, rows_of
+from test_run import DIGITS, PLATEAU, SMALL, Killed, folder, kill_at, rows_of
 
 from indrnn import record
-from indrnn.errors import UserError
+from indrnn.errors import OutOfMemory, UserError
 from indrnn.tables import judged, render
 from indrnn.tasks import Classification, Regression, Task
 from indrnn.train import objective, run
 from indrnn.training.run import train
+from indrnn.training.tensors import load_tensors
 
 NAN, INF = math.nan, math.inf
+EVERY = "machine.checkpoint_seconds="  # 0: before each update; 1e9: when it is stopped, and at the end
 
 
 def measured(monkeypatch, kind, when, loss=None, metric=None):
@@ -144,3 +150,105 @@ def test_a_sweeper_that_optimises_hears_of_a_diverged_run_as_the_worst(config):
     done = {"status": "diverged", "metrics": {"val/accuracy": 40.0, "best_update": 5}}
     assert objective(done, config("experiment=quick/ntu_cs")) == -INF, "where higher is better"
     assert objective(done | {"status": "finished"}, config("experiment=quick/ntu_cs")) == 40.0
+
+
+def held(cfg) -> dict:
+    """How far the checkpoint is, and what it has seen; where there is none, the run is at its start."""
+    path = folder(cfg) / "last.ckpt"
+    state = load_tensors(path)["task"] if path.exists() else {"update": 0, "best": None, "curve": []}
+    best = state["best"] and {"val/mse": state["best"]["value"], "best_update": state["best"]["update"]}
+    return {"update": state["update"], "metrics": best or {}, "curve": [row["update"] for row in state["curve"]]}
+
+
+def assert_not_ahead(cfg) -> dict:
+    """The record, which says what the checkpoint holds and nothing that was lost."""
+    found, expected = record.read(folder(cfg)), held(cfg)
+    metrics = {name: value for name, value in found["metrics"].items() if not name.startswith("memory/")}
+    assert (found["updates"], metrics) == (expected["update"], expected["metrics"])
+    assert found["examples"] == 8 * found["updates"] and found["sittings"][-1]["updates"][-1] == found["updates"]
+    assert [row["update"] for row in record.curve(folder(cfg))] == expected["curve"]
+    return found
+
+
+def fails_at(monkeypatch, method, update, error):
+    """Let a method of Task raise once: when it is called at this update."""
+    original = getattr(Task, method)
+
+    def failing(task, *arguments):
+        if task.update == update:
+            monkeypatch.setattr(Task, method, original)
+            raise error
+        return original(task, *arguments)
+
+    monkeypatch.setattr(Task, method, failing)
+
+
+@pytest.mark.parametrize("every", [0, 1e9], ids=["checkpoints", "no checkpoint"])
+@pytest.mark.parametrize(
+    "method, update",
+    [("training_step", 0), ("training_step", 7), ("apply_gradients", 8), ("validation_step", 5),
+     ("on_validation_end", 10), ("on_train_batch_end", 12), ("test_step", 12)],
+)  # fmt: skip
+def test_where_memory_ran_out_the_record_is_not_ahead_of_the_checkpoint(config, monkeypatch, every, method, update):
+    cfg = config(*SMALL, f"{EVERY}{every}")
+    fails_at(monkeypatch, method, update, torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 GiB."))
+    with pytest.raises(OutOfMemory, match="^Out of memory at update"):
+        train(cfg)
+    found = assert_not_ahead(cfg)
+    assert found["status"] == "out_of_memory" and (found["updates"] > 0) == (
+        every == 0 < update or method == "test_step"
+    )
+    done = train(cfg)
+    assert done["status"] == "finished" and done["updates"] == 12
+    assert [span for sitting in done["sittings"] for span in sitting["updates"]] == [0, 12]
+
+
+@pytest.mark.parametrize("full", ["last.ckpt", "curve.csv", "run.json"])
+@pytest.mark.parametrize("update", [3, 7])
+def test_stopped_while_the_disk_is_full_the_record_is_not_ahead(config, monkeypatch, full, update):
+    """A first stop leaves a record; after the second, one of the files can not be written."""
+    cfg = config(*SMALL, f"{EVERY}1e9")
+    stop_at(monkeypatch, update)
+    with pytest.raises(KeyboardInterrupt):
+        train(cfg)
+    assert assert_not_ahead(cfg)["updates"] == update + 1
+    with monkeypatch.context() as patch:
+        stop_at(patch, update + 4)
+        replace = os.replace
+
+        def no_space(part, path):
+            if path.name == full:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            replace(part, path)
+
+        patch.setattr(os, "replace", no_space)
+        with pytest.raises(OSError, match="No space left"):
+            train(cfg)
+    assert record.read(folder(cfg))["updates"] <= held(cfg)["update"]
+    assert train(cfg)["status"] == "finished"
+
+
+def stop_at(monkeypatch, update):
+    """A signal in the midst of an update."""
+    original = Task.training_step
+
+    def stopped(task, *arguments):
+        if task.update == update:
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(task, *arguments)
+
+    monkeypatch.setattr(Task, "training_step", stopped)
+
+
+@pytest.mark.parametrize("gone", ["damaged", "removed"])
+def test_a_record_of_a_checkpoint_that_is_gone_goes_too(config, monkeypatch, gone):
+    cfg = config(*SMALL, f"{EVERY}1e9")
+    stop_at(monkeypatch, 7)
+    with pytest.raises(KeyboardInterrupt):
+        train(cfg)
+    path = folder(cfg) / "last.ckpt"
+    path.write_bytes(path.read_bytes()[:500]) if gone == "damaged" else path.unlink()
+    kill_at(monkeypatch, "training_step", 2)
+    with pytest.raises(Killed):
+        train(cfg)
+    assert not (folder(cfg) / "run.json").exists() and not (folder(cfg) / "curve.csv").exists()

@@ -57,6 +57,9 @@ def train(cfg: DictConfig) -> dict[str, Any]:
                 Sitting(cfg, *build(cfg)).end("out_of_memory", more)
             raise OutOfMemory(f"Out of memory with the network ({full}): {NEEDS_LESS}") from None
         sitting = Sitting(cfg, data, task)
+        if done and done["updates"] > task.update:  # it tells of a checkpoint that is gone
+            for name in ("run.json", "curve.csv"):
+                (folder / name).unlink(missing_ok=True)
         try:
             data.setup()
         except NoData:
@@ -76,6 +79,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         except Exception as error:  # a driver, a library or a compiler says it in a kind of its own
             full, more = no_memory(error)
             status, stop = "out_of_memory", 0
+        reached = task.update
         stop_listening(logger, task.chosen() | more, task.update)
         done = sitting.end(status, more)
         if (word := how(task.network)) and word.startswith("eager: ") and word != OF_TORCH:
@@ -83,7 +87,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     if full:
         del data, task, sitting  # what they hold is the next run's
         free()
-        raise OutOfMemory(f"Out of memory at update {done['updates']} ({full}): {NEEDS_LESS}")
+        raise OutOfMemory(f"Out of memory at update {reached} ({full}): {NEEDS_LESS}")
     if stop == signal.SIGINT:
         raise KeyboardInterrupt
     if stop == signal.SIGUSR2:

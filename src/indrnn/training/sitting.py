@@ -56,6 +56,11 @@ class Sitting:
                 self.code[key] = earlier if earlier.split("+")[-1] == self.here[key] else f"{earlier}+{self.here[key]}"
             self.code["dirty"] |= past["code"]["dirty"]
         self.first = task.update
+        self.hold()
+
+    def hold(self) -> None:
+        """Remember what the checkpoint holds: the record of a run that is to go on says that, and no more."""
+        self.held = {"update": self.task.update, "metrics": self.task.chosen(), "curve": list(self.task.curve)}
 
     def save(self) -> None:
         """Write the checkpoint, whole or not at all."""
@@ -64,17 +69,18 @@ class Sitting:
             "started": self.started,
             "wall_seconds": self.elapsed(),
             "code": self.code,
-            "sittings": self.sittings(),
+            "sittings": self.sittings(self.task.update),
             "task": self.task.state(),
         }
         save_tensors(self.path, state)
+        self.hold()
 
     def elapsed(self) -> float:
         """Seconds of all sittings together."""
         return self.wall_seconds + time.monotonic() - self.began
 
-    def sittings(self) -> list[dict[str, Any]]:
-        """Where this run was made so far: one entry for sittings in a row on the same device with the same code."""
+    def sittings(self, update: int) -> list[dict[str, Any]]:
+        """Where this run was made up to an update: one entry for sittings in a row on one device with one code."""
         now = {key: self.here[key] for key in ("commit", "source", "versions")} | {"device": self.device}
         if compiled := how(self.task.network):
             now["compile"] = compiled
@@ -84,8 +90,8 @@ class Sitting:
         if before and now == {key: value for key, value in before[-1].items() if key not in SPAN}:
             *before, last = before
             first, seconds = last["updates"][0], seconds + last["seconds"]
-        rate = (self.task.update - first) * self.data.batch_size / seconds
-        span = {"updates": [first, self.task.update], "seconds": round(seconds, 2), "examples_a_second": round(rate, 1)}
+        rate = (update - first) * self.data.batch_size / seconds
+        span = {"updates": [first, update], "seconds": round(seconds, 2), "examples_a_second": round(rate, 1)}
         if self.on_a_gpu:
             span |= {"peak_bytes": torch.cuda.max_memory_allocated(), "on_the_card": on_the_card()}
         return [*before, now | span]
@@ -93,31 +99,35 @@ class Sitting:
     def end(self, status: str, metrics: dict[str, float]) -> dict[str, Any]:
         """Write the record and return it; of a run that needs no further sitting keep weights and no checkpoint.
 
+        What goes on later goes on from the checkpoint: memory may have run out long after it was written.
+
         Args:
             metrics: but for the validation that chose the weights, which the task knows.
         """
-        task = self.task
+        task, final = self.task, status in record.FINAL
+        if final:
+            self.hold()
+        update = self.held["update"]
         done = {
             "signature": self.signature,
             "overrides": record.told(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [],
             "config": self.config,
             "seed": self.cfg.seed,
-            "metrics": task.chosen() | metrics,
+            "metrics": self.held["metrics"] | metrics,
             "status": status,
             "parameters": sum(p.numel() for p in task.network.parameters()),
-            "updates": task.update,
-            "examples": task.update * self.data.batch_size,
+            "updates": update,
+            "examples": update * self.data.batch_size,
             "data": self.data.describe(),
             **self.code,
             "device": self.device,
             "started": self.started,
             "wall_seconds": round(self.elapsed(), 2),
-            "sittings": self.sittings(),
+            "sittings": self.sittings(update),
         }
-        final = status in record.FINAL
         if final and task.best:
             save_tensors(self.folder / "weights.pt", task.best["network"])
-        record.write(self.folder, done, task.curve)
+        record.write(self.folder, done, self.held["curve"])
         if final:
             self.path.unlink(missing_ok=True)
         return done
