@@ -14,9 +14,11 @@ from omegaconf import DictConfig
 
 from indrnn import configs, files, provenance, record
 from indrnn.data import Data
-from indrnn.errors import UserError
+from indrnn.errors import OutOfMemory, UserError
 from indrnn.machine import device_name, on_the_card
+from indrnn.out_of_memory import out_of_memory
 from indrnn.tasks import Task
+from indrnn.training import checkpoint
 from indrnn.training.compiled import how
 from indrnn.training.graph import word_of
 from indrnn.training.own_code import code_files
@@ -138,8 +140,11 @@ class Sitting:
             return {}
         try:
             past = load_tensors(self.path)
-            problem = self._unfit(past)
+            problem = checkpoint.problem(past, self.signature, self.task, self.data.batch_size)
         except Exception as error:  # a damaged file raises whatever the unpickler meets first
+            if out_of_memory(error):  # it may be whole
+                words = "fewer runs at once need less; the same command tries again."
+                raise OutOfMemory(f"Out of memory with the checkpoint {self.path}: {words}") from None
             problem = f"is damaged ({type(error).__name__})"
         if problem:
             aside = set_aside(self.path)
@@ -147,14 +152,6 @@ class Sitting:
             return {}
         self.task.load_state(past["task"])
         return past
-
-    def _unfit(self, past: dict[str, Any]) -> str:
-        """Why a checkpoint that can be read cannot be gone on with; empty where it can."""
-        if past["signature"] != self.signature:
-            return "belongs to another run"
-        if shapes(past["task"]["task"]) != shapes(self.task.state_dict()):
-            return "was written by other code"
-        return ""
 
 
 def folder_of(cfg: DictConfig) -> Path:
@@ -167,10 +164,6 @@ def untold(past: dict[str, Any]) -> dict[str, Any]:
     told = {key: past["code"][key] for key in ("commit", "source", "versions")}
     span = {"updates": [0, past["task"]["update"]], "seconds": round(past["wall_seconds"], 2)}
     return told | {"device": "a device that was not written down"} | span
-
-
-def shapes(state: dict[str, torch.Tensor]) -> dict[str, torch.Size]:
-    return {name: tensor.shape for name, tensor in state.items()}
 
 
 def only_one(folder: Path) -> AbstractContextManager[TextIO]:
