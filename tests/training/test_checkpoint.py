@@ -11,8 +11,9 @@ import torch
 from test_run import PLATEAU, SMALL, folder, rows_of
 from test_sitting import LANGUAGE
 
-from indrnn import configs
+from indrnn import configs, files
 from indrnn.errors import OutOfMemory
+from indrnn.tables import milestones
 from indrnn.tasks import Task
 from indrnn.training import checkpoint, sitting
 from indrnn.training.run import build, train
@@ -305,3 +306,12 @@ def test_memory_that_runs_out_while_it_is_read_does_not_cost_the_checkpoint(conf
     assert path.exists()
     done = train(cfg)
     assert done["sittings"][0]["updates"] == [0, 12] and rows_of(cfg) == rows and not list(path.parent.glob("*.unread"))
+
+
+@pytest.mark.parametrize("path", sorted((files.ROOT / "results" / "resume").glob("*.ckpt")), ids=lambda path: path.stem)
+def test_a_published_checkpoint_fits_the_run_that_it_is_of(path):
+    runs = [run.overrides for name in milestones.names() for run in milestones.load(name).runs]
+    configurations = {configs.signature(configs.signed(cfg)): cfg for cfg in map(configs.build, runs)}
+    data, task = build(configurations[path.stem])
+    past = load_tensors(path)
+    assert checkpoint.problem(past, path.stem, task, data.batch_size) == "" and past["task"]["update"] > 500
