@@ -19,6 +19,7 @@ from indrnn.training.callbacks import Checkpoint
 from indrnn.training.run import train
 from indrnn.training.sitting import only_one
 
+LEFT = ["curve.csv", "lock", "predictions.npz", "run.json", "weights.pt"]  # by a finished run, in its folder
 ADDING = ("experiment=quick/adding", "data.seq_len=10", "data.batch_size=8", "trainer.max_updates=12")
 SMALL = (*ADDING, "trainer.val_every=5", "data.val_examples=20", "data.test_examples=20", "model.hidden_size=8")
 DIGITS = (
@@ -55,7 +56,7 @@ def test_a_run_trains_selects_tests_once_and_writes_its_record(config, monkeypat
     assert record.read(folder(cfg)) == done
     rows = (folder(cfg) / "curve.csv").read_text().splitlines()
     assert rows[0].startswith("update,") and [row.split(",")[0] for row in rows[1:]] == ["5", "10", "12"]
-    assert sorted(p.name for p in folder(cfg).iterdir()) == ["curve.csv", "lock", "run.json", "weights.pt"]
+    assert sorted(p.name for p in folder(cfg).iterdir()) == LEFT
     assert train(cfg) == done and looks == [12]
 
 
@@ -207,7 +208,7 @@ def test_what_a_killed_process_was_writing_does_not_stay(config):
     folder(cfg).mkdir(parents=True)
     (folder(cfg) / ".last.ckpt.123.part").write_bytes(b"half of it")
     train(cfg)
-    assert sorted(p.name for p in folder(cfg).iterdir()) == ["curve.csv", "lock", "run.json", "weights.pt"]
+    assert sorted(p.name for p in folder(cfg).iterdir()) == LEFT
 
 
 def test_without_its_data_a_run_says_so_in_its_record_and_is_tried_again(config, tmp_path, monkeypatch):

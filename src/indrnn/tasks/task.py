@@ -12,6 +12,7 @@ import math
 import time
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from indrnn.errors import positive
@@ -227,6 +228,10 @@ class Task(Updating):
         if self.best is None:
             return {}
         return {f"val/{self.metric}": self.best["value"], "best_update": self.best["update"]}
+
+    def predictions(self) -> dict[str, np.ndarray] | None:
+        """What was answered to each test example, see ``indrnn.predictions``; None where that is too much to keep."""
+        return None
 
     def load_best(self) -> None:
         """The weights that validation chose."""

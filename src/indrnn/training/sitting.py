@@ -12,7 +12,7 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from indrnn import configs, files, provenance, record
+from indrnn import configs, files, predictions, provenance, record
 from indrnn.data import Data
 from indrnn.errors import OutOfMemory, UserError
 from indrnn.machine import device_name, on_the_card
@@ -129,6 +129,8 @@ class Sitting:
         }
         if final and task.best:
             save_tensors(self.folder / "weights.pt", task.best["network"])
+        if final:
+            predictions.write(self.folder, task.predictions() if status == "finished" else None)
         record.write(self.folder, done, self.held["curve"])
         if final:
             self.path.unlink(missing_ok=True)
