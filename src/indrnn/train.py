@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import sys
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -30,7 +31,7 @@ class RunError(CompactHydraException):
 
 @hydra.main(config_path=str(files.ROOT / "conf"), config_name="config", version_base="1.3")
 def main(cfg: DictConfig) -> float:
-    """Train one run unless it is done; returns its best validation metric, for sweepers that optimise."""
+    """Train one run unless it is done; returns its ``objective``, for sweepers that optimise."""
     return run(cfg, HydraConfig.get().overrides.task)
 
 
@@ -52,7 +53,22 @@ def run(cfg: DictConfig, typed: list[str]) -> float:
         raise RunError(f"{error.filename}: {error.strerror}.") from None
     if cfg.machine.progress:
         log.info(record.summary(done))
-    return min((v for k, v in done["metrics"].items() if k.startswith("val/")), default=math.nan)
+    return objective(done, cfg)
+
+
+def objective(done: dict[str, Any], cfg: DictConfig) -> float:
+    """What a sweeper that optimises is told of a run: its best validation metric.
+
+    A run that diverged, or that was stopped before its first validation, is as bad as can be: an infinity, on the
+    other side where higher is better. (Optuna orders infinities; a NaN ends its whole sweep with an error.)
+    """
+    from hydra.utils import get_object
+
+    lower = getattr(get_object(cfg.task._target_), "lower_is_better", True)  # true, where a function makes the task
+    values = [value for name, value in done["metrics"].items() if name.startswith("val/")]
+    if done["status"] == "diverged" or not values:
+        return math.inf if lower else -math.inf
+    return min(values)
 
 
 def sentence(error: Exception) -> str:

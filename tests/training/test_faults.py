@@ -15,7 +15,7 @@ import sys
 import time
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -107,12 +107,43 @@ def numbers(runs: Path) -> dict[str, object]:
         found[folder.name] = {key: entry[key] for key in NUMBERS}
         found[folder.name, "curve"] = (folder / "curve.csv").read_text()
         found[folder.name, "weights"] = {name: tensor.numpy().tobytes() for name, tensor in weights.items()}
+        found[folder.name, "answers"] = (folder / "predictions.npz").read_bytes()
     tables = runs / "tables" / "quick"
     with open(tables / "figure2_adding.csv") as file:
         found["csv"] = [{k: v for k, v in line.items() if k not in PROVENANCE} for line in csv.DictReader(file)]
     found["md"] = (tables / "figure2_adding.md").read_text().partition("## Provenance")[0]
     found["png"] = (tables / "figure2_adding.png").read_bytes()
     return found
+
+
+def assert_tells(runs: Path, expected: dict[str, object]) -> None:
+    """The control: one digit or bit of any kind of file is enough to make ``numbers`` differ."""
+    folder, tables = finished(runs)[0], runs / "tables" / "quick"
+
+    def heavier(path: Path) -> None:
+        weights = torch.load(path, weights_only=True)
+        tensor = next(iter(weights.values()))
+        tensor.copy_(torch.nextafter(tensor, tensor + 1))
+        torch.save(weights, path)
+
+    def replaced(old: bytes, new: bytes) -> Callable[[Path], None]:
+        return lambda path: path.write_bytes(path.read_bytes().replace(old, new))
+
+    changes = {
+        folder / "run.json": replaced(b'"updates": 150', b'"updates": 149'),
+        folder / "curve.csv": replaced(b"\n150,", b"\n149,"),
+        folder / "weights.pt": heavier,
+        folder / "predictions.npz": lambda path: path.write_bytes(path.read_bytes()[:-1] + b"1"),
+        tables / "figure2_adding.csv": replaced(b",150;", b",149;"),
+        tables / "figure2_adding.md": replaced(b"T = 100", b"T = 101"),
+        tables / "figure2_adding.png": lambda path: path.write_bytes(path.read_bytes()[:-1] + b"1"),
+    }
+    for path, change in changes.items():
+        before = path.read_bytes()
+        change(path)
+        assert path.read_bytes() != before and numbers(runs) != expected, path
+        path.write_bytes(before)
+    assert numbers(runs) == expected
 
 
 @pytest.fixture
@@ -140,7 +171,8 @@ def test_killed_damaged_and_full_the_table_ends_with_the_same_numbers(tmp_path, 
     assert code == 0, said
     seconds = 0.6 * (time.monotonic() - began) / 8  # a kill hits its run or the next one
     expected = numbers(undisturbed.runs)
-    assert len(expected) == 8 * 3 + 3
+    assert len(expected) == 8 * 4 + 3
+    assert_tells(undisturbed.runs, expected)
 
     command = Command(disk / "runs", tmp_path)
     hit = kill_at_random(command, kills, real, seconds)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from hydra.utils import instantiate
-from test_run import DIGITS, PLATEAU, SMALL, Killed, folder, kill_at, rows_of
+from test_run import DIGITS, LEFT, PLATEAU, SMALL, Killed, folder, kill_at, outcome, rows_of
 from test_sitting import LANGUAGE
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
@@ -92,13 +92,13 @@ def test_killed_and_started_again_with_a_graph_ends_with_the_same_bits(
     config, tmp_path, monkeypatch, called, overrides
 ):
     undisturbed = config(*overrides, f"machine.runs={tmp_path / 'undisturbed'}")
-    expected = train(undisturbed)
+    train(undisturbed)
     cfg = config(*overrides, GRAPH, "machine.checkpoint_seconds=0")
     for method, update in (("training_step", 5), ("on_train_batch_end", 9)):
         kill_at(monkeypatch, method, update)
         with pytest.raises(Killed):
             train(cfg)
-    assert train(cfg)["metrics"] == expected["metrics"] and rows_of(cfg) == rows_of(undisturbed)
+    assert train(cfg)["status"] == "finished" and outcome(cfg) == outcome(undisturbed)
     assert len(called) == 3 and called[-1].replays + called[0].replays > 0
 
 
@@ -180,7 +180,7 @@ def test_a_look_at_a_number_is_noticed(config, monkeypatch):
 def test_the_folder_holds_what_any_run_leaves(config, called):
     cfg = config(*SMALL, GRAPH)
     train(cfg)
-    assert sorted(p.name for p in folder(cfg).iterdir()) == "SHA256SUMS curve.csv lock run.json weights.pt".split()
+    assert sorted(p.name for p in folder(cfg).iterdir()) == LEFT
 
 
 WITHOUT = {  # experiment and model: why

@@ -9,12 +9,13 @@ import time
 import pytest
 import torch
 from test_commands import TRAIN, call
-from test_run import DIGITS, SMALL
+from test_run import DIGITS, LEFT, SMALL
 
 from indrnn import files, record
 from indrnn.data import noise_seed
+from indrnn.data.module import Data
 from indrnn.errors import UserError
-from indrnn.tasks import Task
+from indrnn.tasks import Task, updating
 from indrnn.training.run import train
 
 TWO = "machine.devices=2"
@@ -52,9 +53,22 @@ def test_two_processes_train_as_one(config, tmp_path, overrides):
     one, two = only(tmp_path / "1"), only(tmp_path / "2")
     assert_same(one, two)
     assert two[0]["device"] == f"2 processes: {one[0]['device']}"
-    assert (
-        sorted(p.name for p in (tmp_path / "2").glob("*/*")) == "SHA256SUMS curve.csv lock run.json weights.pt".split()
-    )
+    assert sorted(p.name for p in (tmp_path / "2").glob("*/*")) == LEFT
+
+
+@pytest.mark.parametrize("fault", ["batches", "noise"])
+def test_another_order_of_batches_or_other_noise_is_found_out(config, tmp_path, monkeypatch, fault):
+    """The control of ``assert_same``: its tolerance does not hide what another rank might do differently."""
+    words = (*DIGITS, "recipe.dropout=0.1")
+    train(config(*words, f"machine.runs={tmp_path / '1'}"))
+    if fault == "batches":
+        original = Data.drawn_here
+        monkeypatch.setattr(Data, "drawn_here", lambda data, update: original(data, update + 1))
+    else:
+        monkeypatch.setattr(updating, "noise_seed", lambda seed, update, rank: noise_seed(seed, update, rank + 1))
+    train(config(*words, f"machine.runs={tmp_path / '2'}"))
+    with pytest.raises(AssertionError, match="Tensor-likes are not close"):
+        assert_same(only(tmp_path / "1"), only(tmp_path / "2"))
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from indrnn.networks import Network
 from indrnn.networks.language import LanguageNetwork, draw_u_, small_norm_
 from indrnn.tasks import Task
 from indrnn.tasks.dynamic import Dynamic
+from indrnn.tasks.fits import need, need_like
 from indrnn.tasks.schedules import Constant
 
 log = logging.getLogger(__name__)
@@ -160,6 +161,26 @@ class LanguageModel(Task):
     def state(self) -> dict[str, Any]:
         carried = self.waiting if self.evaluating else self.carried
         return super().state() | {"carried": carried, "vocabulary": self.vocabulary}
+
+    def check_state(self, state: dict[str, Any], batch_size: int) -> None:
+        need(isinstance(state, dict) and {"carried", "vocabulary"} <= set(state), "task")
+        state = dict(state)
+        carried, vocabulary = state.pop("carried"), state.pop("vocabulary")
+        super().check_state(state, batch_size)
+        begun = state["update"] > 0
+        need(isinstance(vocabulary, str) or vocabulary is None and not begun, "vocabulary")
+        if not begun:
+            need(carried is None, "carried")
+        elif self.device.type != "meta":
+            need_like(carried, self._pattern(batch_size), "carried", any_precision=True)
+
+    @torch.no_grad()
+    def _pattern(self, batch_size: int) -> Any:
+        """A state that is nested as those that training carries on."""
+        self.network.eval()
+        state = self.network.features(torch.zeros(1, batch_size, dtype=torch.long, device=self.device))[1]
+        self.network.train()
+        return state
 
     def load_state(self, state: dict[str, Any]) -> None:
         super().load_state(state)

@@ -1,5 +1,6 @@
 """Tasks answered by the last step. Shapes: T time, B batch, M input, K outputs; batch first at this door."""
 
+import numpy as np
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -8,31 +9,61 @@ from indrnn.tasks.task import Task
 
 
 class LastStep(Task):
-    """A task whose answer is read from the network's output after the last step."""
+    """A task whose answer is read from the network's output after the last step.
+
+    A subclass gives ``right``, what an answer is compared with: a ``label`` (a class), or a ``value``; ``scores``, if
+    the loss is of something else; and ``judged``.
+    """
+
+    right: str
+    tested: list[tuple[Tensor, Tensor]] | None = None  # answers and what is right, batch by batch, once tested
 
     def answer(self, x: Tensor) -> Tensor:
         """x (B, T, M) -> (B, K); the head reads one step only."""
         h, _ = self.network.features(self.time_first(x))
         return self.network.head(h[-1])
 
+    def scores(self, x: Tensor) -> Tensor:
+        """x (B, T, M) -> what the loss is of, (B, K)."""
+        return self.answer(x)
+
+    def judged(self, scores: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss and metric of a batch."""
+        raise NotImplementedError
+
+    def measure(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        x, y = batch
+        scores = self.scores(x)
+        if self.tested is not None:
+            said = scores.argmax(-1) if self.right == "label" else scores.float().squeeze(-1)
+            self.tested.append((said.cpu(), y.reshape(said.shape).cpu()))
+        return self.judged(scores, y)
+
+    def on_test_start(self) -> None:
+        super().on_test_start()
+        self.tested = []
+
+    def predictions(self) -> dict[str, np.ndarray] | None:
+        if not self.tested:
+            return None
+        answers, right = (np.concatenate([t.numpy() for t in batches]) for batches in zip(*self.tested, strict=True))
+        return {"answer": answers, self.right: right}
+
 
 class Regression(LastStep):
     """Mean squared error of the last output: the adding problem, P18 Section 5.1."""
 
-    metric = "mse"
+    metric, right = "mse", "value"
 
-    def measure(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        x, y = batch
-        loss = F.mse_loss(self.answer(x), y)
+    def judged(self, scores: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        loss = F.mse_loss(scores, y)
         return loss, loss.detach()
 
 
 class Classification(LastStep):
     """Cross-entropy of the last output, judged by the error in percent: sequential MNIST, P18 Section 5.2."""
 
-    metric = "error"
+    metric, right = "error", "label"
 
-    def measure(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        x, y = batch
-        logits = self.answer(x)
-        return F.cross_entropy(logits, y), error(logits.detach(), y)
+    def judged(self, scores: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        return F.cross_entropy(scores, y), error(scores.detach(), y)

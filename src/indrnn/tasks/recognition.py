@@ -21,7 +21,7 @@ class Recognition(LastStep):
         others: as for Task.
     """
 
-    metric = "accuracy"
+    metric, right = "accuracy", "label"
     lower_is_better = False
 
     def __init__(
@@ -42,9 +42,11 @@ class Recognition(LastStep):
         x = super().time_first(x)
         return with_distances(x) if self.geometry else x
 
-    def measure(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        x, y = batch
+    def scores(self, x: Tensor) -> Tensor:
+        """x (B, T, M) or (B, K, T, M) -> log-probabilities, for each class."""
         crops = x if x.dim() == 4 else x[:, None]
         logits = self.answer(crops.flatten(0, 1))
-        scores = logits.log_softmax(-1).unflatten(0, crops.shape[:2]).mean(1)
+        return logits.log_softmax(-1).unflatten(0, crops.shape[:2]).mean(1)
+
+    def judged(self, scores: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         return F.nll_loss(scores, y), 100 - error(scores.detach(), y)

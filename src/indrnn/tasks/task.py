@@ -12,11 +12,13 @@ import math
 import time
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from indrnn.errors import positive
 from indrnn.layers.norm_dropout import recompute_batch_norm
 from indrnn.networks import Network
+from indrnn.tasks.fits import need, need_adam, need_keys, need_like, number, whole
 from indrnn.tasks.off_states import Watched
 from indrnn.tasks.schedules import Constant
 from indrnn.tasks.updating import Updating
@@ -123,7 +125,8 @@ class Task(Updating):
         self.log_dict(values, batch_size=len(batch[0]), on_epoch=True, logger=False, sync_dist=True)
 
     def on_validation_end(self) -> None:
-        """Write a row of the curve, keep the best weights, ask the schedule."""
+        """Write a row of the curve, keep the best weights, ask the schedule; only a loss and a metric that are numbers
+        count."""
         row = {"update": self.update, "learning_rate": self.schedule.rate(self.update - 1)}
         row |= self.training_means()
         row |= {k: float(v) for k, v in self.trainer.callback_metrics.items() if k.startswith("val/")}
@@ -134,17 +137,22 @@ class Task(Updating):
         for logger in self.loggers:
             logger.log_metrics(row, step=self.update)
         value = row[f"val/{self.metric}"]
+        counts = self._counts(row)
         sign = 1 if self.lower_is_better else -1
-        if math.isfinite(value) and (self.best is None or sign * value < sign * self.best["value"]):
+        if counts and (self.best is None or sign * value < sign * self.best["value"]):
             self.best = {"value": value, "update": self.update, "network": self._weights()}
             if self.schedule.needs_best_optimizer:
                 self.best["optimizer"] = copy.deepcopy(self.adam.state_dict())
-        decision = self.schedule.observe(sign * value)
+        decision = self.schedule.observe(sign * value if counts else math.inf)
         if decision == "reload" and self.best:
             self.network.load_state_dict(self.best["network"])
             self.reload_adam(self.best["optimizer"])
         self.stopped = decision == "stop"
         self.trainer.should_stop = self.finished
+
+    def _counts(self, row: dict[str, float]) -> bool:
+        """Logits that are NaN have an error, too, that of always saying the first class: the loss tells."""
+        return math.isfinite(row[f"val/{self.metric}"]) and math.isfinite(row["val/loss"])
 
     # Checkpoints
 
@@ -160,6 +168,52 @@ class Task(Updating):
             "curve": self.curve,
         }
 
+    def check_state(self, state: dict[str, Any], batch_size: int) -> None:
+        """Raise Unfit, with the name of a part, unless ``state`` is one of this task: then it can be taken up, and what
+        follows is what would have followed. On the meta device, which has no optimizer, that is not looked at.
+
+        Args:
+            state: whatever a checkpoint has in the place of what ``state`` gave.
+            batch_size: B of training.
+        """
+        need_keys(state, ("update", "stopped", "task", "optimizer", "schedule", "best", "curve"), "task")
+        update, curve, best = state["update"], state["curve"], state["best"]
+        need(whole(update, 0, self.max_updates), "update")
+        need_like(state["task"], dict(self.state_dict()), "task")
+        need(isinstance(curve, list) and all(isinstance(row, dict) for row in curve), "curve")
+        for row in curve:
+            need(all(isinstance(name, str) and type(value) in (int, float) for name, value in row.items()), "curve")
+        last = {update} if update == self.max_updates and update else set()
+        due = sorted({*range(self.val_every, update + 1, self.val_every), *last})
+        made = [row.get("update") for row in curve]
+        need(made == due or [*made, update] == due, "curve")  # the last one may be owed
+        need(all(whole(made_at, 1, update) for made_at in made), "curve")
+        need(all({"val/loss", f"val/{self.metric}"} <= set(row) for row in curve), "curve")
+        need(isinstance(state["stopped"], bool), "stopped")
+        need(not state["stopped"] or made == due and type(self.schedule).observe is not Constant.observe, "stopped")
+        self._check_schedule(state["schedule"], update, len(curve))
+        counted = {row["update"]: row[f"val/{self.metric}"] for row in curve if self._counts(row)}
+        need((best is None) == (not counted), "best")
+        if best is not None:
+            also = ["optimizer"] * self.schedule.needs_best_optimizer
+            need_keys(best, ("value", "update", "network", *also), "best")
+            need(best["update"] in counted and best["value"] == counted[best["update"]], "best")
+            need_like(best["network"], dict(self.network.state_dict()), "best.network")
+        if self.device.type != "meta":
+            groups, self._adam = self.adam.param_groups, None
+            need_adam(state["optimizer"], groups, update, "optimizer")
+            if best and "optimizer" in best:
+                need_adam(best["optimizer"], groups, best["update"], "best.optimizer")
+
+    def _check_schedule(self, state: Any, update: int, validations: int) -> None:
+        mine = self.schedule.state_dict()
+        need_keys(state, mine, "schedule")
+        for name, value in mine.items():
+            if isinstance(value, int):
+                need(whole(state[name], 0, validations), f"schedule.{name}")
+            else:
+                need(number(state[name]) and state[name] > -math.inf, f"schedule.{name}")
+
     def load_state(self, state: dict[str, Any]) -> None:
         """Take up what ``state`` gave; on the meta device, which holds no numbers, how far it came."""
         if self.device.type != "meta":
@@ -174,6 +228,10 @@ class Task(Updating):
         if self.best is None:
             return {}
         return {f"val/{self.metric}": self.best["value"], "best_update": self.best["update"]}
+
+    def predictions(self) -> dict[str, np.ndarray] | None:
+        """What was answered to each test example, see ``indrnn.predictions``; None where that is too much to keep."""
+        return None
 
     def load_best(self) -> None:
         """The weights that validation chose."""

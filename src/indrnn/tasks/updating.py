@@ -69,7 +69,8 @@ class Updating(LightningModule):
             groups = [{"params": matrices, "weight_decay": self.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
             self._adam = torch.optim.Adam(groups, lr=self.schedule.rate(0), fused=True)
             if self._adam_state is not None:
-                self._adam.load_state_dict(self._adam_state)
+                mine = self._adam.state_dict()["param_groups"]  # of the config, whatever a checkpoint says
+                self._adam.load_state_dict({"state": self._adam_state["state"], "param_groups": mine})
                 self._adam_state = None
             gpu = self.device.type == "cuda"  # where a graph reads the rate; a checkpoint may be of another device
             rate = torch.zeros((), device=self.device) if gpu else self.schedule.rate(0)

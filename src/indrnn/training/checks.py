@@ -1,5 +1,6 @@
 """What a config may say of a run, looked at before anything is built: one sentence each."""
 
+import math
 import re
 from typing import Any
 
@@ -45,6 +46,16 @@ def check(cfg: DictConfig) -> None:
     seconds(cfg.trainer.get("max_time"))
     for name in ("data", "model", "task"):
         check_arguments(name, OmegaConf.to_container(cfg[name], resolve=True))
+    check_finite("", OmegaConf.to_container(cfg, resolve=True))
+
+
+def check_finite(name: str, value: Any) -> None:
+    """Raise UserError, with the key, where a config holds NaN or an infinite number, wherever it is."""
+    if isinstance(value, dict | list):
+        for key, entry in value.items() if isinstance(value, dict) else enumerate(value):
+            check_finite(f"{name}.{key}".lstrip("."), entry)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{name} must be a number, not {value}.")
 
 
 def check_machine(machine: DictConfig) -> None:

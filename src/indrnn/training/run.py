@@ -72,16 +72,20 @@ def train(cfg: DictConfig) -> dict[str, Any]:
             Sitting(cfg, data, task).end("out_of_memory", more)
             raise OutOfMemory(f"Out of memory with the data ({full}): {NEEDS_LESS}") from None
         sitting = Sitting(cfg, data, task)
+        if done and done["updates"] > task.update:  # it tells of a checkpoint that is gone
+            for name in ("run.json", "curve.csv"):
+                (folder / name).unlink(missing_ok=True)
         identity = f"{sitting.signature}-{sitting.started[:19].replace(':', '')}"
         logger = listener(cfg.logger, identity, sitting.config | {"signature": sitting.signature})
         full, more = "", {}
         try:
             status, stop = fit(sitting, logger)
             if status == "finished":
-                more = test(sitting)
+                status, more = test(sitting)
         except Exception as error:  # a driver, a library or a compiler says it in a kind of its own
             full, more = no_memory(error)
             status, stop = "out_of_memory", 0
+        reached = task.update
         stop_listening(logger, task.chosen() | more, task.update)
         done = sitting.end(status, more)
         if (word := how(task.network)) and word.startswith("eager: ") and word != OF_TORCH:
@@ -89,7 +93,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     if full:
         del data, task, sitting  # what they hold is the next run's
         free()
-        raise OutOfMemory(f"Out of memory at update {done['updates']} ({full}): {NEEDS_LESS}")
+        raise OutOfMemory(f"Out of memory at update {reached} ({full}): {NEEDS_LESS}")
     if stop == signal.SIGINT:
         raise KeyboardInterrupt
     if stop == signal.SIGUSR2:
@@ -144,7 +148,7 @@ def fit(sitting: Sitting, logger: Logger | None) -> tuple[str, int]:
     """Train to the last update; returns the record's status, and the signal that stopped it or 0."""
     machine, task = sitting.cfg.machine, sitting.task
     if task.finished:
-        return "finished", 0
+        return end_of(task), 0
     try:
         with Ranks(machine.devices, follow, sitting.cfg) as rank:
             max_time = seconds(sitting.cfg.trainer.max_time)
@@ -156,7 +160,14 @@ def fit(sitting: Sitting, logger: Logger | None) -> tuple[str, int]:
         log.warning("The loss is not a number at update %s: the run ends as diverged.", task.update)
         return "diverged", 0
     sitting.save()
-    return ("finished" if task.best else "diverged"), 0
+    return end_of(task), 0
+
+
+def end_of(task: Task) -> str:
+    """The status of a run whose updates are made: there is something to test if a validation was a number."""
+    if task.best is None:
+        log.warning("No validation was a number: the run ends as diverged.")
+    return "finished" if task.best else "diverged"
 
 
 def follow(rank: Rank, cfg: DictConfig) -> None:
@@ -186,12 +197,23 @@ def make_updates(
     release(task)
 
 
-def test(sitting: Sitting) -> dict[str, float]:
-    """The one look at the test data, with the weights that validation chose."""
-    sitting.task.load_best()
+def test(sitting: Sitting) -> tuple[str, dict[str, float]]:
+    """The one look at the test data, with the weights that validation chose: the record's status, and the metrics.
+
+    Where loss or metric is not a number, the run has diverged and there are none; any other is dropped by name.
+    """
+    task = sitting.task
+    task.load_best()
     testing = trainer(sitting.cfg, **Rank().options)
-    testing.test(sitting.task, datamodule=sitting.data, verbose=False)
-    return {name: float(value) for name, value in testing.callback_metrics.items()}
+    testing.test(task, datamodule=sitting.data, verbose=False)
+    found = {name: float(value) for name, value in testing.callback_metrics.items()}
+    for name in [name for name, value in found.items() if not math.isfinite(value)]:
+        value = found.pop(name)
+        if name in ("test/loss", f"test/{task.metric}"):
+            log.warning("%s is %s: the run ends as diverged.", name, value)
+            return "diverged", {}
+        log.warning("%s is %s: the record is without it, and the rest stands.", name, value)
+    return "finished", found
 
 
 def trainer(cfg: DictConfig, logger: Logger | bool = False, **options: Any) -> pl.Trainer:

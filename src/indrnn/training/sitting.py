@@ -12,11 +12,13 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from indrnn import checksums, configs, digests, files, provenance, record
+from indrnn import checksums, configs, digests, files, predictions, provenance, record
 from indrnn.data import Data
-from indrnn.errors import UserError
+from indrnn.errors import OutOfMemory, UserError
 from indrnn.machine import device_name, on_the_card
+from indrnn.out_of_memory import out_of_memory
 from indrnn.tasks import Task
+from indrnn.training import checkpoint
 from indrnn.training.compiled import how
 from indrnn.training.graph import word_of
 from indrnn.training.own_code import code_files
@@ -57,6 +59,11 @@ class Sitting:
                 self.code[key] = earlier if earlier.split("+")[-1] == self.here[key] else f"{earlier}+{self.here[key]}"
             self.code["dirty"] |= past["code"]["dirty"]
         self.first = task.update
+        self.hold()
+
+    def hold(self) -> None:
+        """Remember what the checkpoint holds: the record of a run that is to go on says that, and no more."""
+        self.held = {"update": self.task.update, "metrics": self.task.chosen(), "curve": list(self.task.curve)}
 
     def save(self) -> None:
         """Write the checkpoint, whole or not at all."""
@@ -66,17 +73,18 @@ class Sitting:
             "started": self.started,
             "wall_seconds": self.elapsed(),
             "code": self.code,
-            "sittings": self.sittings(),
+            "sittings": self.sittings(self.task.update),
             "task": self.task.state(),
         }
         save_tensors(self.path, state)
+        self.hold()
 
     def elapsed(self) -> float:
         """Seconds of all sittings together."""
         return self.wall_seconds + time.monotonic() - self.began
 
-    def sittings(self) -> list[dict[str, Any]]:
-        """Where this run was made so far: one entry for sittings in a row on the same device with the same code."""
+    def sittings(self, update: int) -> list[dict[str, Any]]:
+        """Where this run was made up to an update: one entry for sittings in a row on one device with one code."""
         now = {key: self.here[key] for key in ("commit", "source", "versions")} | {"device": self.device}
         if compiled := how(self.task.network):
             now["compile"] = compiled
@@ -86,8 +94,8 @@ class Sitting:
         if before and now == {key: value for key, value in before[-1].items() if key not in SPAN}:
             *before, last = before
             first, seconds = last["updates"][0], seconds + last["seconds"]
-        rate = (self.task.update - first) * self.data.batch_size / seconds
-        span = {"updates": [first, self.task.update], "seconds": round(seconds, 2), "examples_a_second": round(rate, 1)}
+        rate = (update - first) * self.data.batch_size / seconds
+        span = {"updates": [first, update], "seconds": round(seconds, 2), "examples_a_second": round(rate, 1)}
         if self.on_a_gpu:
             span |= {"peak_bytes": torch.cuda.max_memory_allocated(), "on_the_card": on_the_card()}
         return [*before, now | span]
@@ -95,7 +103,8 @@ class Sitting:
     def end(self, status: str, metrics: dict[str, float]) -> dict[str, Any]:
         """Write the record and return it; of a run that needs no further sitting keep weights and no checkpoint.
 
-        SHA256SUMS, written last, covers what is kept; a run that is not final has none.
+        What goes on later goes on from the checkpoint: memory may have run out long after it was written. SHA256SUMS,
+        written last, covers what is kept; a run that is not final has none.
 
         Args:
             metrics: but for the validation that chose the weights, which the task knows.
@@ -110,28 +119,33 @@ class Sitting:
                 f"The data of {self.signature} changed while it was trained (digest {self.digest} at the start, {now} "
                 "at the end): nothing is recorded, and the same command trains it anew."
             )
+        if final:
+            self.hold()
+        update = self.held["update"]
         done = {
             "signature": self.signature,
             "overrides": record.told(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [],
             "config": self.config,
             "seed": self.cfg.seed,
-            "metrics": task.chosen() | metrics,
+            "metrics": self.held["metrics"] | metrics,
             "status": status,
             "parameters": sum(p.numel() for p in task.network.parameters()),
-            "updates": task.update,
-            "examples": task.update * self.data.batch_size,
+            "updates": update,
+            "examples": update * self.data.batch_size,
             "data": self.data.describe() | ({"digest": self.digest} if self.digest else {}),
             **self.code,
             "device": self.device,
             "started": self.started,
             "wall_seconds": round(self.elapsed(), 2),
-            "sittings": self.sittings(),
+            "sittings": self.sittings(update),
         }
         sums = self.folder / checksums.NAME
         sums.unlink(missing_ok=True)  # of an earlier end
         if final and task.best:
             save_tensors(self.folder / "weights.pt", task.best["network"])
-        record.write(self.folder, done, task.curve)
+        if final:
+            predictions.write(self.folder, task.predictions() if status == "finished" else None)
+        record.write(self.folder, done, self.held["curve"])
         if final:
             kept = [name for name in record.FILES if (self.folder / name).exists()]
             files.write_whole(sums, checksums.text(self.folder, kept))
@@ -144,8 +158,11 @@ class Sitting:
             return {}
         try:
             past = load_tensors(self.path)
-            problem = self._unfit(past)
+            problem = checkpoint.problem(past, self.signature, self.digest, self.task, self.data.batch_size)
         except Exception as error:  # a damaged file raises whatever the unpickler meets first
+            if out_of_memory(error):  # it may be whole
+                words = "fewer runs at once need less; the same command tries again."
+                raise OutOfMemory(f"Out of memory with the checkpoint {self.path}: {words}") from None
             problem = f"is damaged ({type(error).__name__})"
         if problem:
             aside = set_aside(self.path)
@@ -153,16 +170,6 @@ class Sitting:
             return {}
         self.task.load_state(past["task"])
         return past
-
-    def _unfit(self, past: dict[str, Any]) -> str:
-        """Why a checkpoint that can be read cannot be gone on with; empty where it can."""
-        if past["signature"] != self.signature:
-            return "belongs to another run"
-        if not digests.agree(past.get("data"), self.digest):
-            return f"is of other data (digest {past['data']}, now {self.digest})"
-        if shapes(past["task"]["task"]) != shapes(self.task.state_dict()):
-            return "was written by other code"
-        return ""
 
 
 def folder_of(cfg: DictConfig) -> Path:
@@ -175,10 +182,6 @@ def untold(past: dict[str, Any]) -> dict[str, Any]:
     told = {key: past["code"][key] for key in ("commit", "source", "versions")}
     span = {"updates": [0, past["task"]["update"]], "seconds": round(past["wall_seconds"], 2)}
     return told | {"device": "a device that was not written down"} | span
-
-
-def shapes(state: dict[str, torch.Tensor]) -> dict[str, torch.Size]:
-    return {name: tensor.shape for name, tensor in state.items()}
 
 
 def only_one(folder: Path) -> AbstractContextManager[TextIO]:
