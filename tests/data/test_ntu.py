@@ -1,5 +1,6 @@
 """NTU RGB+D in training: crops, splits, batches, what a user gets wrong. Shapes: B batch, K crops, T time, M input."""
 
+import json
 import math
 
 import numpy as np
@@ -257,6 +258,18 @@ def test_what_the_data_are_is_said(skeletons):
     assert found["counts"] == [53, 3, 28] and found["steps"] == []
     assert found["sha256"] == skeletons().describe()["sha256"]
     assert Skeletons(**SETTINGS).describe() == {"name": "NTU RGB+D", "stand_in": False, "protocol": "cs"}
+
+
+def test_bodies_have_to_be_chosen_as_the_config_says(skeletons, place, monkeypatch):
+    assert len(skeletons(bodies_by="size").store.names) == len(skeletons(bodies_by=None).store.names) == 84
+    index = json.loads((place / "ntu" / "index.json").read_text())
+    words = r"ntu has bodies chosen by {}, not by {} as data.bodies_by says: run `make data NTU=<.*>`, or say data.bod"
+    with pytest.raises(UserError, match=words.format("size", "motion")):
+        skeletons(bodies_by="motion")
+    monkeypatch.setattr(json, "loads", lambda _: {key: value for key, value in index.items() if key != "bodies_by"})
+    assert len(skeletons(bodies_by="motion").store.names) == 84
+    with pytest.raises(UserError, match=words.format("motion", "size")):
+        skeletons(bodies_by="size")
 
 
 # What a user gets wrong

@@ -1,5 +1,6 @@
 """From raw files to a store: sources, builds that are stopped and go on, damage, what is said. Shapes: F frames."""
 
+import json
 import os
 import shutil
 import signal
@@ -66,6 +67,18 @@ def test_a_folder_with_folders_and_a_zip_are_the_same_source(tmp_path, files):
     for source, folder in ((files, tmp_path / "one"), (archive, tmp_path / "other")):
         built(source, folder)
     assert contents(tmp_path / "one") == contents(tmp_path / "other")
+
+
+def test_a_store_whose_bodies_were_chosen_otherwise_is_made_anew(tmp_path, files):
+    """As they were before the index said so."""
+    found, place = built(files, tmp_path / "store"), tmp_path / "store" / "index.json"
+    assert found["bodies_by"] == "size"
+    before, index = contents(tmp_path / "store"), json.loads(place.read_text())
+    del index["bodies_by"]
+    place.write_text(json.dumps(index))
+    (tmp_path / "store" / "skeletons.f32").write_bytes(bytes(len(before["skeletons.f32"])))
+    built(files, tmp_path / "store")
+    assert contents(tmp_path / "store") == before
 
 
 CLIMBING = [

@@ -13,8 +13,12 @@ from hypothesis.extra import numpy as arrays
 from test_text import CALM
 
 from indrnn.data.ntu import read_skeleton, skeleton, to_sequence
+from indrnn.data.ntu.bodies import spread
 from indrnn.data.ntu.names import COUNTS, CS_TRAINING, RECORDINGS, Name, missing_skeletons
 from indrnn.data.ntu.skeleton import Refused, parse
+from indrnn.data.stand_in import performers, sensor
+from indrnn.data.stand_in.actions import BY_NUMBER
+from indrnn.data.stand_in.body import CHANNELS, STANDING, Body, joints
 from indrnn.errors import UserError
 
 ID = 72057594037931101  # as Kinect numbers bodies
@@ -348,18 +352,79 @@ def test_whatever_the_bodies_a_slot_holds_one_at_a_time(recording, link, ghosts,
             assert len(held) == sum(np.frombuffer(joints, np.float32).any() for joints in there)
     if motion and not link and len(bodies) > 1 and not ghosts:
         amounts = sorted((moved(track) for track in bodies.values()), reverse=True)
-        assert [moved(np.where(s.any((1, 2))[:, None, None], s, np.nan)) for s in np.moveaxis(found, 1, 0)] == (
-            pytest.approx(amounts[:2], rel=1e-4, abs=1e-6)
-        )
+        slots_of = [moved(np.where(s.any((1, 2))[:, None, None], s, np.nan)) for s in np.moveaxis(found, 1, 0)]
+        assert [size for size, _ in slots_of] == [size for size, _ in amounts[:2]]
+        assert [m for _, m in slots_of] == pytest.approx([m for _, m in amounts[:2]], rel=1e-4, abs=1e-6)
 
 
-def moved(track: np.ndarray) -> float:
-    """Root mean square distance of joints from their means over time, times the share of frames; by loops."""
+def moved(track: np.ndarray) -> tuple[bool, float]:
+    """Root mean square distance of joints from their means over time, times the share of frames; by loops.
+
+    Before it whether the mean squared distance of all points from their mean is that of a person.
+    """
     there = [joints.astype(np.float64) for joints in track if not np.isnan(joints[0, 0])]
+    if not there:
+        return False, 0.0
     squares = [
         np.square(joints[j] - np.mean([other[j] for other in there], 0)).sum() for joints in there for j in range(25)
     ]
-    return float(np.sqrt(np.mean(squares))) * len(there) / len(track) if there else 0.0
+    points = [joints[j] for joints in there for j in range(25)]
+    size = np.mean([np.square(point - np.mean(points, 0)).sum() for point in points])
+    return bool(size >= 0.09), float(np.sqrt(np.mean(squares))) * len(there) / len(track)
+
+
+# A ghost as in recording S001C001P003R002A005: a sofa that jitters by 0.107 m and is 1.46 times as wide as high
+
+
+def jittering_sofa(F: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng([7, seed])
+    shape = rng.uniform(-0.5, 0.5, (25, 3))
+    shape = shape / np.ptp(shape, axis=0) * (0.6, 0.6 / 1.46, 0.2)
+    jitter = rng.normal(size=(F, 1, 3))
+    jitter -= jitter.mean(0)
+    jitter *= 0.107 / np.sqrt(jitter.var(0).sum())
+    return (shape + jitter + (1.0, -0.4, 3.5)).astype(np.float32)
+
+
+def performance(rng: np.random.Generator, number: int) -> list[np.ndarray]:
+    """People of an action as camera 1 sees them; of number 0, one who stands and sways."""
+    people = [performers.performer(rng) for _ in range(2)]
+    if number:
+        what = performers.performance(rng, number, people[: BY_NUMBER[number].people], 0.0)
+    else:
+        poses = np.tile(STANDING, (60, 1))
+        poses[:, CHANNELS["lean"]] = 0.03 * np.sin(np.arange(60) / 10)
+        what = [joints(people[0].body, poses)]
+    view = sensor.stand(rng)
+    tracks = [sensor.tracked(rng, view.view(points, 1), number) for number, points in enumerate(what)]
+    return [np.where(track.seen[:, None, None], track.points, np.nan).astype(np.float32) for track in tracks]
+
+
+@pytest.mark.parametrize("number", [0, *BY_NUMBER])
+def test_a_sofa_that_jitters_is_no_person(number):
+    """It jitters by more than a ghost was thought to, and by more than a person moves who stands."""
+    for seed in range(5):
+        people = performance(np.random.default_rng([seed, number]), number)
+        sofa = jittering_sofa(len(people[0]), seed)
+        width, height = np.ptp(sofa[..., 0], 1), np.ptp(sofa[..., 1], 1)
+        assert spread(sofa) == pytest.approx(0.107, rel=1e-3) and width / height == pytest.approx(1.46, rel=1e-3)
+        alone = tracked(*people)
+        assert number or spread(people[0]) < 0.09, "the calm one moves more than the sofa"
+        assert np.array_equal(tracked(sofa, *people), alone) and np.array_equal(tracked(*people, sofa), alone)
+        ranked = tracked(sofa, *people, ghosts=False)
+        assert np.array_equal(ranked[:, 0], alone[:, 0])
+        assert np.array_equal(ranked, alone if len(people) == 2 else slots(*people, sofa))
+
+
+def test_a_small_person_whose_arms_are_out_is_no_ghost():
+    """As wide as high for most of the time, and not far from still: 1.5 m, both arms out from the first quarter on."""
+    out = STANDING.copy()
+    out[CHANNELS["left_hand"]], out[CHANNELS["right_hand"]] = (0.98, 0, 0.1), (-0.98, 0, 0.1)
+    share = np.clip((np.arange(80) / 80 - 0.25) / 0.15, 0, 1)[:, None]
+    person = joints(Body(1.5), STANDING + share * (out - STANDING)).astype(np.float32)
+    assert np.median(np.ptp(person[..., 0], 1)) > np.median(np.ptp(person[..., 1], 1)) and spread(person) < 0.2
+    walker = made.body(80, 3, sway=0.6)
+    assert np.array_equal(tracked(person, walker, motion=False), slots(person, walker))
 
 
 def test_more_bodies_than_memory_holds_are_refused(tmp_path, monkeypatch):

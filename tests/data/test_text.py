@@ -129,7 +129,7 @@ def test_evaluation_reads_the_whole_split(n, columns):
             assert y == data.corpus.splits[split].tolist() and x == [0, *y[:-1]]
             assert [batch[3] for batch in batches] == [True] + [False] * (len(batches) - 1)
     assert {batch[0].shape[1] for batch in data.segments(TEST, 3)[:-1]} <= {3}
-    assert rebuilt(data.gradient_batches())[1] == data.corpus.splits[TRAIN].tolist()
+    assert rebuilt(data.gradient_batches(4))[1] == data.corpus.splits[TRAIN].tolist()
 
 
 @pytest.mark.parametrize("n, T, B", [(50_000, 7, 4), (50_000, 10, 4), (30, 10, 2), (4, 2, 2), (2, 1, 1)])

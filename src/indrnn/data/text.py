@@ -156,9 +156,9 @@ class Text(Data):
         """All of a split with carried state, ``steps`` at a time."""
         return self._all(split, self.eval_columns[split], steps)
 
-    def gradient_batches(self) -> list[Batch]:
-        """All of the training text in batches of T steps, the same in every call."""
-        return self._all(TRAIN, self.batch_size, self.seq_len)
+    def gradient_batches(self, steps: int) -> list[Batch]:
+        """All of the training text in B columns, ``steps`` at a time, the same in every call."""
+        return self._all(TRAIN, self.batch_size, steps)
 
     def _all(self, split: int, columns: int, size: int) -> list[Batch]:
         n = len(self.corpus.splits[split])

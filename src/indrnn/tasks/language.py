@@ -140,7 +140,8 @@ class LanguageModel(Task):
         self._end("test")
         if self.dynamic is not None:
             data = self.trainer.datamodule
-            training, test = data.gradient_batches(), data.segments(TEST, self.dynamic.segment)
+            segment = self.dynamic.segment
+            training, test = data.gradient_batches(segment), data.segments(TEST, segment)
             nll = self.dynamic.evaluate(self.network, self.measure, *map(self._here, (training, test)))
             self.carried = self.waiting
             self.log(f"test/dynamic_{self.metric}", METRICS[self.metric](nll))

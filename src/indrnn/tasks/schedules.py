@@ -1,7 +1,8 @@
 """The learning rate of every update, as a function of the update; Plateau alone remembers anything.
 
 ``rate(update)`` is the learning rate of update number ``update`` (from 0); ``observe(value)`` hears the validation
-metric (lower is better) and answers ``None``, ``"reload"`` (go back to the best weights and optimizer) or ``"stop"``.
+metric (lower is better) and answers ``None``, ``"reload"`` (go back to the best weights and, if
+``needs_best_optimizer``, to what Adam knew then) or ``"stop"``.
 """
 
 from indrnn.errors import UserError, above, at_least, positive
@@ -62,19 +63,28 @@ class Plateau(Constant):
     """The authors' code: when the metric has not improved for more than ``patience`` validations, go back to the best
     weights and optimizer, multiply the rate by ``factor`` and halve the patience; stop below ``stop_below``.
 
-    The halving (100, 50, 25 ...) is in their PyTorch code and not in the papers; ``halve`` false leaves it out.
+    Args:
+        halve: false leaves the halving (100, 50, 25 ...) out: it is in their PyTorch code, not in the papers.
+        grace: validations beyond patience and the one above it that are waited for. In both of their codes it is 1,
+            because a validation is counted after the count is looked at; none if null.
+        reload_adam: false goes back to the best weights alone, as their Theano code does.
     """
 
-    needs_best_optimizer = True
-
     def __init__(
-        self, learning_rate: float, patience: int, factor: float, stop_below: float, halve: bool | None = None
+        self,
+        learning_rate: float,
+        patience: int,
+        factor: float,
+        stop_below: float,
+        halve: bool | None = None,
+        grace: int | None = None,
+        reload_adam: bool | None = None,
     ):
         super().__init__(learning_rate)
-        at_least(0, patience=patience, stop_below=stop_below)
+        at_least(0, patience=patience, stop_below=stop_below, grace=grace or 0)
         above(0, factor=factor)
         self.patience, self.factor, self.stop_below = patience, factor, stop_below
-        self.halve = halve is not False
+        self.halve, self.grace, self.needs_best_optimizer = halve is not False, grace or 0, reload_adam is not False
         self.best, self.waited, self.drops = float("inf"), 0, 0
 
     def rate(self, update: int) -> float:
@@ -85,7 +95,7 @@ class Plateau(Constant):
             self.best, self.waited = value, 0
             return None
         self.waited += 1
-        if self.waited <= int(self.patience / (2**self.drops if self.halve else 1) + 0.5):
+        if self.waited <= int(self.patience / (2**self.drops if self.halve else 1) + 0.5) + self.grace:
             return None
         self.waited, self.drops = 0, self.drops + 1
         return "stop" if self.rate(0) < self.stop_below else "reload"

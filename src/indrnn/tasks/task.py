@@ -146,7 +146,8 @@ class Task(Updating):
         decision = self.schedule.observe(sign * value if counts else math.inf)
         if decision == "reload" and self.best:
             self.network.load_state_dict(self.best["network"])
-            self.reload_adam(self.best["optimizer"])
+            if self.schedule.needs_best_optimizer:
+                self.reload_adam(self.best["optimizer"])
         self.stopped = decision == "stop"
         self.trainer.should_stop = self.finished
 

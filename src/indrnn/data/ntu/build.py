@@ -15,7 +15,7 @@ from typing import IO, Any
 import numpy as np
 
 from indrnn import files
-from indrnn.data.ntu.bodies import STEPS
+from indrnn.data.ntu.bodies import BODIES_BY, STEPS
 from indrnn.data.ntu.names import Name, missing_skeletons
 from indrnn.data.ntu.sources import ENDING, Source
 from indrnn.data.ntu.store import FRAME_BYTES, FRAMES, INDEX, checksum
@@ -53,8 +53,8 @@ def build(
         wait: for another process that builds there.
 
     Returns:
-        what the index says of all: source, steps, files, frames, ``refused`` (reasons), ``listed`` (how many of the
-        authors' list were met), ``others`` (how many belong to NTU RGB+D 120).
+        what the index says of all: source, steps, ``bodies_by``, files, frames, ``refused`` (reasons), ``listed``
+        (how many of the authors' list were met), ``others`` (how many belong to NTU RGB+D 120).
 
     Raises:
         UserError: there are no files, too many are refused, or another process builds there.
@@ -66,8 +66,8 @@ def build(
     wanted, listed, others = sorted_out(names)
     if not wanted:
         raise UserError(f"There is no recording of NTU RGB+D in {about}: looked for S001C001P001R001A001{ENDING}, ...")
-    plan = {"source": about, "steps": [step for step in STEPS if step in set(steps)], "files": len(names)}
-    plan |= {"listed": listed, "others": others, "names": zlib.crc32("\n".join(wanted).encode())}
+    plan = {"source": about, "steps": [step for step in STEPS if step in set(steps)], "bodies_by": BODIES_BY}
+    plan |= {"files": len(names), "listed": listed, "others": others, "names": zlib.crc32("\n".join(wanted).encode())}
     busy = UserError(f"{folder} is being made by another process: wait for it, or stop it.")
     with files.lock(folder / "lock", lambda _: busy, wait):
         return _built(folder, plan) or _build(source, folder, plan, wanted, jobs, progress)

@@ -45,6 +45,7 @@ class Skeletons(Data):
         vary_length: T of a training batch is drawn from N(seq_len, 5), as in P19, within 5 and 40. (The authors also
             drew it in validation and test; here it is seq_len.)
         rotation: training recordings are turned about the vertical by up to so many degrees; none if null.
+        bodies_by: by what the store has to tell people from ghosts (``indrnn.data.ntu.bodies``); anything if null.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Skeletons(Data):
         split_seed: int = 0,
         input_size: int = COORDINATES,
         output_size: int = 60,
+        bodies_by: str | None = None,
     ):
         super().__init__(seq_len, batch_size, seed, input_size, output_size)
         size = COORDINATES + geometry * SLOTS * DISTANCES
@@ -80,7 +82,7 @@ class Skeletons(Data):
         if rotation is not None and not 0 < rotation <= 180:
             raise UserError(f"data.rotation must be degrees above 0 and up to 180, or null, not {rotation}.")
         self.source, self.protocol, self.val_share, self.split_seed = source, protocol, val_share, split_seed
-        self.crops, self.vary_length, self.rotation = list(crops), vary_length, rotation
+        self.crops, self.vary_length, self.rotation, self.bodies_by = list(crops), vary_length, rotation, bodies_by
         self.store: Store | None = None
         self._frames: Tensor | None = None  # (F + 1, M) on the device, if they lie there; the last one is the empty one
 
@@ -89,11 +91,14 @@ class Skeletons(Data):
 
         Raises:
             NoData: the recordings are not there.
-            UserError: a file is damaged, a split is empty, or an action has no output.
+            UserError: a file is damaged, a split is empty, an action has no output, or bodies were chosen otherwise.
         """
         if self.store is not None:
             return
         store = stand_in_store() if self.source == "stand_in" else Store(data_folder() / "ntu", HOW, AGAIN)
+        if self.bodies_by not in (None, found := store.about.get("bodies_by", "motion")):  # motion: before it was said
+            words = f"bodies chosen by {found}, not by {self.bodies_by} as data.bodies_by says"
+            raise UserError(f"{store.folder} has {words}: {store.again}, or say data.bodies_by={found}.")
         self.labels = torch.tensor([name.action - 1 for name in store.names], dtype=torch.int64)
         if len(self.labels) and self.labels.max() >= self.output_size:
             raise UserError(f"data.output_size must be at least {self.labels.max() + 1}, not {self.output_size}.")
