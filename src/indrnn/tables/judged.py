@@ -1,16 +1,14 @@
 """Plan + records -> what a table says; render.py writes it down."""
 
-import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from indrnn import digests, record
-from indrnn.tables import plan, profile_differences, verdict
-from indrnn.tables.schema import Claim, Column, Row, Table, load_table, only
+from indrnn.tables import claims, plan, profile_differences, verdict
+from indrnn.tables.schema import Column, Row, Table, load_table, only
 from indrnn.tables.verdict import Finding, Record, Sample
 
 
@@ -88,8 +86,12 @@ class Report:
         return [f"{', '.join(labels)}: {reason}." for reason, labels in groups.items()]
 
     @cached_property
+    def judgements(self) -> list[claims.Judgement]:
+        return claims.judgements(self.table, self.profile, self.results)
+
+    @property
     def claims(self) -> list[tuple[str, Finding]]:
-        return findings(self.table, self.profile, self.results)
+        return [(judgement.text, judgement.finding) for judgement in self.judgements]
 
     @cached_property
     def found(self) -> dict[str, Record | None]:
@@ -206,54 +208,3 @@ def other_data(entries: Iterable[Record | None]) -> str:
     """Why the records of a cell are not averaged: they are of different data. Empty where they may be of the same."""
     counts = Counter(digest for entry in entries if entry and (digest := digests.of_record(entry)))
     return f"different data ({' and '.join(map(str, counts.values()))} runs)" if len(counts) > 1 else ""
-
-
-def findings(table: Table, profile: str, columns: dict[str, dict[str, Result]]) -> list[tuple[str, Finding]]:
-    """The claims of this profile with what they came to: each once per column, other row and other column.
-
-    A claim that counts columns comes once per other row. One whose columns are not all there is not judged.
-    """
-    found = []
-    for claim in (claim for claim in table.claims if profile in claim.profiles):
-        others = claim.lower_than or claim.higher_than or claim.more_than or [""]
-        if claim.more_than is not None:
-            places = [(claim.columns, claim.columns)]
-        else:
-            places = [([key], [other]) for key in claim.columns for other in claim.other_columns or [key]]
-        for (here, there), other in itertools.product(places, others):
-            if {*here, *there} <= columns.keys():
-                ours = [columns[key][claim.row] for key in here]
-                theirs = [columns[key][other].ours for key in there] if other else []
-                config = ours[0].runs[0].config if ours[0].runs else None
-                text = sentence(table, claim, here[0], other, there[0], config)
-                found.append((text, finding(claim, [x.ours for x in ours], theirs, table.number)))
-    return found
-
-
-def finding(claim: Claim, ours: list[Sample], theirs: list[Sample], number: str) -> Finding:
-    """Judge a claim by its cells: one of each side, unless it counts them."""
-    if claim.more_than is not None:
-        return verdict.more_below(ours, theirs, claim.below)
-    if claim.lower_than is not None:
-        return verdict.lower(ours[0], theirs[0], number)
-    if claim.higher_than is not None:
-        return verdict.higher(ours[0], theirs[0], number)
-    if claim.below is not None:
-        return verdict.below(ours[0], claim.below, number)
-    return verdict.above(ours[0], claim.above, number)
-
-
-def sentence(
-    table: Table, claim: Claim, column: str, other: str, other_column: str, config: dict[str, Any] | None
-) -> str:
-    """A claim's text with its budget, taken from the config of its own row."""
-    return claim.text.format(
-        column=table.columns[column].label,
-        row=table.rows[claim.row].label,
-        other=table.rows[other].label if other else "",
-        other_column=table.columns[other_column].label,
-        updates=f"{config['trainer']['max_updates']:,}" if config else "?",
-        T=config["data"]["seq_len"] if config else "?",
-        below=claim.below,
-        above=claim.above,
-    )

@@ -1,0 +1,189 @@
+"""results/found.md: a line per claim of the papers and per question of our own, counted from verdicts."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from indrnn import configs, files, markdown_text
+from indrnn.errors import UserError, in_one_line
+from indrnn.studies import summary
+from indrnn.studies.ablations import pairs
+from indrnn.studies.neurons.integrator import SOLVED
+from indrnn.tables import judged, schema
+from indrnn.tables.judged import Report
+
+PROFILES = ("paper", "fast", "quick")  # of two that decide as much, the first answers
+OPEN = "open"
+ANSWERS = ("holds", "does not hold", "reproduced", "better", "worse")  # of verdicts, what is none of these is open
+
+
+@dataclass
+class Line:
+    """A line of conf/found.yaml: what is asked, and where the verdicts stand.
+
+    ``claims``, ``cells``: names and rows of ``table``, in its ``columns`` or all; ``pairs``: the text of a pair of
+    rows; ``study``: one of STUDIES.
+    """
+
+    text: str
+    source: str = ""
+    table: str = ""
+    claims: list[str] = field(default_factory=list)
+    cells: list[str] = field(default_factory=list)
+    columns: list[str] = field(default_factory=list)
+    pairs: str = ""
+    study: str = ""
+
+
+@dataclass
+class Lines:
+    """conf/found.yaml."""
+
+    papers: list[Line]
+    ours: list[Line]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Verdicts with the seeds behind each, at one profile, and the page that they stand on."""
+
+    verdicts: list[str]
+    seeds: list[int]
+    profile: str
+    page: str
+
+    @property
+    def decided(self) -> float:
+        """The share of the verdicts that answer."""
+        return sum(verdict in ANSWERS for verdict in self.verdicts) / len(self.verdicts)
+
+    @property
+    def words(self) -> str:
+        """Such as ``holds``, or ``holds 5 of 6, open 1``."""
+        counts = Counter(verdict if verdict in ANSWERS else OPEN for verdict in self.verdicts)
+        if len(counts) < 2:
+            return next(iter(counts), OPEN)
+        first, *rest = sorted(counts, key=lambda word: (word == OPEN, -counts[word]))
+        return ", ".join([f"{first} {counts[first]} of {counts.total()}", *(f"{word} {counts[word]}" for word in rest)])
+
+    @property
+    def n(self) -> str:
+        """Seeds of a side, such as ``3`` or ``3 to 5``."""
+        return " to ".join(map(str, sorted({min(self.seeds), max(self.seeds)}))) if self.seeds else "-"
+
+
+def load() -> Lines:
+    """Read conf/found.yaml; UserError where it is not what Lines says."""
+    path = configs.CONF / "found.yaml"
+    try:
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Lines), OmegaConf.load(path)))
+    except (OmegaConfBaseException, ValueError, YAMLError) as error:
+        raise UserError(f"{path}: {in_one_line(error)}.") from None
+
+
+def write(results: Path) -> None:
+    """Write results/found.md from the published records, and from what studies have published beside them."""
+    files.write_whole(results / "found.md", page(results))
+
+
+def page(results: Path) -> str:
+    """The lines as two tables; nothing in them is typed but the questions."""
+    reports: dict[tuple[str, str], Report] = {}
+
+    def report(name: str, profile: str) -> Report:
+        key = name, profile
+        if key not in reports:
+            reports[key] = judged.report(name, profile, results / "runs")
+        return reports[key]
+
+    lines = load()
+    text = ["# What we found", ""]
+    text += markdown_text.bullets(
+        [
+            "Every answer is counted from verdicts on the page that it links to: a claim is judged by its 95% Welch "
+            "interval or by every seed, a cell beside the paper's number; open is what is undecided or has not run. "
+            "n: seeds of a side.",
+            "Of the profiles paper, fast and quick that one answers which decides most. quick, on stand-in data, says "
+            "which of two models is ahead within a small budget, and nothing about the paper's decimals.",
+        ]
+    )
+    for title, asked in (("Claims of the papers", lines.papers), ("Questions of our own", lines.ours)):
+        rows = [row(line, max(answers(line, results, report), key=lambda answer: answer.decided)) for line in asked]
+        text += ["", f"## {title}", "", *markdown_text.aligned(["", "answer", "n", "profile", "where"], rows)]
+    return "\n".join(text) + "\n"
+
+
+def row(line: Line, answer: Answer) -> list[str]:
+    name = Path(answer.page).stem
+    source = f" ({line.source})" if line.source else ""
+    return [f"{line.text}{source}", answer.words, answer.n, answer.profile, f"[{name}]({answer.page})"]
+
+
+def answers(line: Line, results: Path, report: Callable[[str, str], Report]) -> list[Answer]:
+    """What a line came to at every profile that has a page of it, the paper's first.
+
+    Raises:
+        UserError: it names what is not there.
+    """
+    if line.study:
+        return [STUDIES[line.study](results)]
+    if line.pairs:
+        return [of_pairs(line, report)]
+    found = []
+    for profile in PROFILES:
+        there = f"{profile}/{line.table}.md"
+        if (results / there).exists():
+            verdicts = list(of_table(line, report(line.table, profile)))
+            if verdicts:
+                found.append(Answer([x for x, _ in verdicts], [n for _, n in verdicts], profile, there))
+    if not found:
+        raise UserError(f"conf/found.yaml: {line.text!r} names nothing that a published page of {line.table} holds.")
+    return found
+
+
+def of_table(line: Line, report: Report) -> Iterator[tuple[str, int]]:
+    """The verdicts of the claims and cells that a line names, with their seeds."""
+    for judgement in report.judgements:
+        if judgement.claim.name in line.claims and (not line.columns or judgement.column in line.columns):
+            sample = report.results[judgement.column][judgement.claim.row].ours
+            yield judgement.finding.verdict, len(sample.values) or sample.planned
+    for column, cells in report.columns.items():
+        for key in line.cells:
+            if not line.columns or column in line.columns:
+                yield cells[key].verdict, len(cells[key].ours.values) or cells[key].ours.planned
+
+
+def of_pairs(line: Line, report: Callable[[str, str], Report]) -> Answer:
+    """A pair of rows in all tables that compare it seed by seed: better means that the change is."""
+    tables = [name for name in schema.table_names() if schema.load_table(name).pairs]
+    found = [x for name in tables for x in pairs.compare(report(name, "quick")) if x.pair.text == line.pairs]
+    if not found:
+        raise UserError(f"conf/found.yaml: no table has the pair {line.pairs!r}.")
+    return Answer([x.verdict for x in found], [x.n for x in found], "quick", "ablations.md")
+
+
+def one_neuron(results: Path) -> Answer:
+    """Whether the best neuron alone solves the adding problem, at the experiment's own budget, every seed."""
+    cuts = json.loads((results / "figures/quick/neurons.json").read_text(encoding="utf-8"))["one_neuron"]
+    first = min(cut["updates"] for cut in cuts)
+    best_ones = [cut["neurons"][0] for cut in cuts if cut["updates"] == first]
+    verdict = summary.verdict([neuron["after"] < SOLVED for neuron in best_ones])
+    return Answer([verdict], [len(best_ones)], "quick", "figures/quick/neurons.md")
+
+
+def speed(results: Path) -> Answer:
+    """Whether two layers of IndRNN take less time than one of nn.LSTM, at every length of the benchmark."""
+    rows = json.loads((results / "benchmarks/cpu.json").read_text(encoding="utf-8"))["networks"]
+    ms = {(row["what"], row["T"]): row["ms"] for row in rows}
+    lengths = sorted({T for _, T in ms})
+    verdicts = ["holds" if ms["IndRNN, 2 layers", T] < ms["nn.LSTM", T] else "does not hold" for T in lengths]
+    return Answer(verdicts, [], "one CPU core", "benchmarks/cpu.md")
+
+
+STUDIES: dict[str, Callable[[Path], Answer]] = {"one neuron": one_neuron, "speed": speed}
