@@ -20,7 +20,7 @@ FLOORS = (
 )
 GROUND = {"__init__", "adding_numbers", "configs", "errors", "files", "machine", "markdown_text", "out_of_memory"}
 GROUND |= {"checksums", "overrides", "provenance", "record", "splits"}
-ENTRANCES = {"load", "publish", "published", "reproduce", "train", "verify"}
+ENTRANCES = {"again", "load", "publish", "published", "reproduce", "train", "verify"}
 SOURCES = sorted(HOUSE.rglob("*.py"))
 
 

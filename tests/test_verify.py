@@ -141,9 +141,9 @@ def test_what_a_record_was_made_with_is_told_where_it_differs():
     _, entry, _ = published()
     other = {"source": "b" * 12, "versions": {"python": "3.11", "torch": "2.14"}, "device": "another CPU"}
     other |= {"data": entry["data"] | {"name": "others", "digest": "of new records alone"}}
-    expected = "made with source a1b2c3d4e5f6, torch 2.13.0 (here 2.14), a CPU, other data (name)"
+    expected = "not as here: source a1b2c3d4e5f6, torch 2.13.0 (here 2.14), a CPU, other data (name)"
     assert again.differing(entry, entry | other) == expected
-    assert again.differing(entry, entry) == "made with the same code, versions, device and data"
+    assert again.differing(entry, entry) == "code, versions, device and data as here"
 
 
 @pytest.fixture
