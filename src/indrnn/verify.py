@@ -80,8 +80,11 @@ def wrong_files(results: Path) -> Iterator[str]:
     """What is missing, changed, or not listed."""
     try:
         sums = checksums.read(results / checksums.NAME)
-    except (UserError, FileNotFoundError) as error:
-        yield f"{error} (`make tables` writes it anew)"
+    except FileNotFoundError:
+        yield f"{checksums.NAME} is not there: `make tables` writes it"
+        return
+    except UserError as error:
+        yield f"{error} {published.MEND}"
         return
     for name in checksums.differing(results, sums):
         yield f"{name}: {'changed' if (results / name).exists() else 'missing'}"
