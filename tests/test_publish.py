@@ -185,6 +185,23 @@ def test_a_damaged_published_run_stops_rendering_and_is_mended_by_publishing_it_
     assert tree(results) == before and record.read(path.parent)
 
 
+def test_what_other_commands_wrote_is_told_and_listed_and_a_damaged_list_is_not_believed(twice):
+    _, results = twice
+    (results / "README.md").write_text("prose")
+    assert "written by another command" not in publish.main(None, False, results, results)  # was not there before
+    (results / "README.md").write_text("more prose")
+    assert publish.main(None, False, results, results).endswith("\nwritten by another command: README.md")
+    sums = checksums.read(results / "SHA256SUMS")
+    assert "README.md" in sums and not checksums.differing(results, sums)
+    with open(results / "SHA256SUMS", "a", encoding="utf-8") as file:
+        file.write("<<<<<<< of a merge\n")
+    with pytest.raises(UserError, match="SHA256SUMS is damaged: line .* Bring it back with git, or remove it"):
+        publish.main(None, False, results, results)
+    (results / "SHA256SUMS").unlink()
+    publish.main(None, False, results, results)
+    assert checksums.read(results / "SHA256SUMS") == sums
+
+
 def test_links_of_a_table_lead_on_from_the_readme(tmp_path):
     (tmp_path / "results/quick").mkdir(parents=True)
     (tmp_path / "results/quick/a.md").write_text("[x](../runs/1/run.json) ![y](a.png) [z](changes.csv)\n")

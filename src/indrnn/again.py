@@ -188,7 +188,7 @@ def parting(old: list[dict[str, float]], new: list[dict[str, float]]) -> int | N
 
 
 def differing(old: dict[str, Any], new: dict[str, Any]) -> str:
-    """Which of code, versions, device and data a record has otherwise than the one made here, in words."""
+    """What of code, versions, device and data a record has otherwise than the one made here, in words."""
     found = [f"source {old['source']}"] if old["source"] != new["source"] else []
     for name in sorted(old["versions"].keys() | new["versions"].keys()):
         before, after = (entry["versions"].get(name, "none") for entry in (old, new))
@@ -197,4 +197,4 @@ def differing(old: dict[str, Any], new: dict[str, Any]) -> str:
     found += [before] if before != after else []
     for name in sorted(old["data"].keys() & new["data"].keys()):
         found += [f"other data ({name})"] if old["data"][name] != new["data"][name] else []
-    return f"made with {', '.join(found)}" if found else "made with the same code, versions, device and data"
+    return f"not as here: {', '.join(found)}" if found else "code, versions, device and data as here"

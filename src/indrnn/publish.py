@@ -20,11 +20,15 @@ OF_A_RUN = ("curve.csv", "weights.pt", "run.json")  # the record last: whoever f
 
 @dataclass(frozen=True)
 class Rendered:
-    """What stands in results/ after a command: its tables, the names of its milestones, and the cells that changed."""
+    """What stands in results/ after a command: its tables, the names of its milestones, and the cells that changed.
+
+    ``touched``: files that were not as the last such command had left them.
+    """
 
     reports: list[judged.Report]
     milestones: list[str]
     changed: list[changes.Change]
+    touched: list[str]
 
 
 def main(profile: str | None, of_milestones: bool, runs: Path, results: Path, reason: str = "") -> str:
@@ -34,7 +38,7 @@ def main(profile: str | None, of_milestones: bool, runs: Path, results: Path, re
         reason: as in ``renew``.
 
     Returns:
-        what is published there, which runs it misses, and which published cells became others.
+        what is published there, which runs it misses, which published cells became others, which files others wrote.
 
     Raises:
         UserError: as ``publish``, ``publish_milestones`` and ``renew``.
@@ -56,6 +60,7 @@ def main(profile: str | None, of_milestones: bool, runs: Path, results: Path, re
             lines += [f"  missing: {name}" for name in report.missing]
     lines += [f"milestones/{name}" for name in done.milestones if of_milestones or profile is None]
     lines += [f"{'filled' if change.filled else 'changed'}: {change}" for change in done.changed]
+    lines += [f"written by another command: {name}" for name in done.touched]
     return "\n".join(lines or [f"Nothing is published in {results}."])
 
 
@@ -116,7 +121,7 @@ def renew(
         UserError: a published run is damaged, or numbers become others without a reason; nothing is written then.
     """
     reason = " ".join(reason.split())
-    published.refuse_damaged(results, anew)
+    touched = published.refuse_damaged(results, anew)
     with tempfile.TemporaryDirectory(prefix="indrnn-publish-") as folder:
         stage = Path(folder)
         before = published.copy(results, stage)
@@ -130,7 +135,7 @@ def renew(
             for report in reports:  # their footers
                 render.write_texts(report, stage / report.profile, stage / "runs")
         published.take_over(stage, results, before)
-    return Rendered(reports, courses, found)
+    return Rendered(reports, courses, found, touched)
 
 
 def copy(found: dict[str, dict], runs: Path, results: Path, weights: Collection[str] = ()) -> None:

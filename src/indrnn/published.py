@@ -8,6 +8,8 @@ from indrnn import checksums, files
 from indrnn.errors import UserError
 from indrnn.tables import changes
 
+MEND = "Bring it back with git, or remove it: `make tables` writes it anew."
+
 
 def names(results: Path) -> list[str]:
     """The files under results/ by their names there; not its SHA256SUMS, and nothing that begins with a dot."""
@@ -16,23 +18,31 @@ def names(results: Path) -> list[str]:
     return sorted(set(shown) - {checksums.NAME})
 
 
-def refuse_damaged(results: Path, anew: Collection[str]) -> None:
-    """Raise UserError where a published run is not what SHA256SUMS says.
+def refuse_damaged(results: Path, anew: Collection[str]) -> list[str]:
+    """Raise UserError where a published run, or SHA256SUMS itself, is not as it was published.
 
     Args:
         anew: signatures of the runs that are about to be replaced, which mends them.
+
+    Returns:
+        which other files are not what SHA256SUMS says: other commands write there, too.
     """
     path = results / checksums.NAME
     if not path.exists():
-        return
-    sums = {name: sum_ for name, sum_ in checksums.read(path).items() if name.startswith("runs/")}
-    wrong = checksums.differing(results, {name: sums[name] for name in sums if name.split("/")[1] not in anew})
-    if wrong:
-        many = "file is" if len(wrong) == 1 else "files are"
+        return []
+    try:
+        sums = checksums.read(path)
+    except UserError as error:
+        raise UserError(f"{error} {MEND}") from None
+    wrong = checksums.differing(results, sums)
+    damaged = [name for name in wrong if name.startswith("runs/") and name.split("/")[1] not in anew]
+    if damaged:
+        many = "file is" if len(damaged) == 1 else "files are"
         raise UserError(
-            f"{len(wrong)} published {many} not what {path} says, such as {wrong[0]}: bring it back (git checkout "
+            f"{len(damaged)} published {many} not what {path} says, such as {damaged[0]}: bring it back (git checkout "
             f"{results}), or publish its run again. Nothing was written."
         )
+    return [name for name in wrong if not name.startswith("runs/")]
 
 
 def copy(results: Path, stage: Path) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import as_completed
 from pathlib import Path
 
-from indrnn import again, checksums, files, publish, published, record
+from indrnn import again, checksums, files, provenance, publish, published, record
 from indrnn.errors import UserError
 from indrnn.tables import changes, milestones, render, schema
 from indrnn.tables.judged import Report
@@ -54,7 +54,8 @@ def verify(name: str, jobs: int, results: Path) -> int:
             reports |= {profile: publish.reports_of(profile, results) for profile in profiles if profile not in first}
             made = dict(rendered(results, reports))
             wrong += told(f"{len(made)} pages and tables against the records", list(wrong_tables(results, made)))
-            print(f"Trained again, {'that one run' if name else 'the quickest run of each quick table'}:", flush=True)
+            which = name or "the quickest run of each quick table"
+            print(f"Trained again with source {provenance.source()}, {which}:", flush=True)
             for outcome in as_completed(outcomes):
                 print(outcome.result(), flush=True)
                 wrong += not outcome.result().right
@@ -79,8 +80,11 @@ def wrong_files(results: Path) -> Iterator[str]:
     """What is missing, changed, or not listed."""
     try:
         sums = checksums.read(results / checksums.NAME)
-    except (UserError, FileNotFoundError) as error:
-        yield f"{error} (`make tables` writes it anew)"
+    except FileNotFoundError:
+        yield f"{checksums.NAME} is not there: `make tables` writes it"
+        return
+    except UserError as error:
+        yield f"{error} {published.MEND}"
         return
     for name in checksums.differing(results, sums):
         yield f"{name}: {'changed' if (results / name).exists() else 'missing'}"
