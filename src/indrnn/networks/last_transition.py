@@ -31,3 +31,9 @@ class LastTransition(nn.Module):
             y = self.norm(y, valid, state[1] if self.frame_wise and state else 0)
         y = self.dropout(y)
         return y if valid is None else blank(y, valid), last
+
+
+def last_norms(network: nn.Module) -> list[nn.Module]:
+    """The batch norms that LastTransitions of a network add to that of their layers."""
+    ends = [module for module in network.modules() if isinstance(module, LastTransition)]
+    return [end.norm for end in ends if end.norm is not None]

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from lightning_utilities.core.apply_func import apply_to_collection
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from indrnn.data import TEST
@@ -15,6 +15,7 @@ from indrnn.data.text import PADDING, Batch
 from indrnn.errors import UserError
 from indrnn.networks import Network
 from indrnn.networks.language import LanguageNetwork, draw_u_, small_norm_
+from indrnn.networks.last_transition import last_norms
 from indrnn.tasks import Task
 from indrnn.tasks.dynamic import Dynamic
 from indrnn.tasks.fits import need, need_like
@@ -37,6 +38,8 @@ class LanguageModel(Task):
             the bound and, where a third number is given, at most there; otherwise as the network draws them.
         small_norm: weights of Linears and layers start from Kaiming's uniform distribution with a = 0, not as drawn by
             the network, and the scale of batch norm at 0.1 (the authors' ``small_normini``, for dense networks).
+        last_scale: where the scale of the batch norm that a LastTransition adds starts; null: as all others. (In the
+            authors' code at 1, as ``small_normini`` does not reach it.)
         dynamic: also tests with dynamic evaluation (indrnn.tasks.dynamic).
         others: see Task.
     """
@@ -60,13 +63,15 @@ class LanguageModel(Task):
         u_normal: tuple[float, ...] | None = None,
         small_norm: bool = False,
         dynamic: Dynamic | None = None,
+        decay_norm: str | None = None,
+        last_scale: float | None = None,
     ):
         if metric not in METRICS:
             raise UserError(f"task.metric must be bpc or ppl, not {metric}.")
         if u_normal is not None and (len(u_normal) not in (2, 3) or u_normal[1] < 0):
             raise UserError(f"task.u_normal must be mean, deviation and perhaps the largest, not {list(u_normal)}.")
         network = LanguageNetwork(network, embedding_size, embedding_range, tied, dropout_embedding, dropout_words)
-        super().__init__(network, schedule, seed, max_updates, val_every, weight_decay)
+        super().__init__(network, schedule, seed, max_updates, val_every, weight_decay, decay_norm=decay_norm)
         self.metric, self.dynamic = metric, dynamic
         self.evaluating = False
         self.vocabulary: str | None = None  # digest of the one that this model was trained with
@@ -74,6 +79,9 @@ class LanguageModel(Task):
             draw_u_(network, *u_normal)
         if small_norm:
             small_norm_(network)
+        if last_scale is not None:
+            for norm in last_norms(network):
+                nn.init.constant_(norm.weight, last_scale)
 
     def setup(self, stage: str) -> None:
         """Compare the vocabulary with that of the checkpoint.

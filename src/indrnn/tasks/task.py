@@ -54,8 +54,9 @@ class Task(Updating):
         weight_decay: float = 0.0,
         decay_u: bool | None = None,
         watch_states: bool | None = None,
+        decay_norm: str | None = None,
     ):
-        super().__init__(network, schedule, seed, weight_decay, decay_u)
+        super().__init__(network, schedule, seed, weight_decay, decay_u, decay_norm)
         positive(max_updates=max_updates, val_every=val_every)
         self.max_updates, self.val_every = max_updates, val_every
         self.watched = Watched(network) if watch_states else None

@@ -11,6 +11,7 @@ from indrnn.data import noise_seed
 from indrnn.errors import UserError
 from indrnn.layers import IndRNNUnit
 from indrnn.networks import Network
+from indrnn.networks.last_transition import last_norms
 from indrnn.tasks.schedules import Constant
 
 CLIP = {"value": nn.utils.clip_grad_value_, "norm": nn.utils.clip_grad_norm_}
@@ -29,8 +30,10 @@ class Updating(LightningModule):
         network: maps (T, B, M) to (T, B, K).
         schedule: of ``indrnn.tasks.schedules``; holds the learning rate.
         seed: of the run; noise of update i is a function of (seed, i).
-        weight_decay: Adam's coupled L2 on matrices; not on u, biases, batch norm (P19 Section 5.1).
+        weight_decay: Adam's coupled L2 on matrices; not on u and biases (P19 Section 5.1), nor on batch norm.
         decay_u: put it on u, too.
+        decay_norm: put it on the scale of batch norm, too: of ``all`` (the authors' MNIST code), or of the ``last``,
+            which a LastTransition adds (their language code).
 
     Set from outside: ``clip``, the largest gradient, none if 0 or None, by ``clip_by``: of each value, or the norm of
     all; ``bf16``, whether losses are computed under autocast to bfloat16.
@@ -41,14 +44,22 @@ class Updating(LightningModule):
     bf16 = False
 
     def __init__(
-        self, network: Network, schedule: Constant, seed: int, weight_decay: float = 0.0, decay_u: bool | None = None
+        self,
+        network: Network,
+        schedule: Constant,
+        seed: int,
+        weight_decay: float = 0.0,
+        decay_u: bool | None = None,
+        decay_norm: str | None = None,
     ):
         super().__init__()
         self.automatic_optimization = False  # Lightning's word for: training_step makes the whole update
         if weight_decay < 0:
             raise UserError(f"weight_decay must not be negative, but is {weight_decay}.")
+        if decay_norm not in (None, "all", "last"):
+            raise UserError(f"task.decay_norm must be all, last or null, not {decay_norm}.")
         self.network, self.schedule, self.seed = network, schedule, seed
-        self.weight_decay, self.decay_u = weight_decay, bool(decay_u)
+        self.weight_decay, self.decay_u, self.decay_norm = weight_decay, bool(decay_u), decay_norm
         self.update = 0
         self._adam: torch.optim.Adam | None = None
         self._adam_state: dict[str, Any] | None = None  # of a checkpoint, until the optimizer exists
@@ -63,7 +74,9 @@ class Updating(LightningModule):
     def adam(self) -> torch.optim.Adam:
         if self._adam is None:
             units = [module for module in self.network.modules() if isinstance(module, IndRNNUnit)]
-            also = {id(unit.u) for unit in units if self.decay_u}
+            norms = [module for module in self.network.modules() if isinstance(module, nn.BatchNorm1d)]
+            norms = {"all": norms, "last": last_norms(self.network), None: []}[self.decay_norm]
+            also = {id(unit.u) for unit in units if self.decay_u} | {id(norm.weight) for norm in norms}
             matrices = [p for p in self.network.parameters() if p.ndim > 1 or id(p) in also]
             vectors = [p for p in self.network.parameters() if p.ndim <= 1 and id(p) not in also]
             groups = [{"params": matrices, "weight_decay": self.weight_decay}, {"params": vectors, "weight_decay": 0.0}]

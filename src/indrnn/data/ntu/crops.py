@@ -10,7 +10,8 @@ def frame_numbers(lengths: np.ndarray, T: int, draws: np.ndarray) -> np.ndarray:
 
     From 2 T frames on, T equal segments (the last one takes the rest) with one frame of each. Between T and 2 T, T
     frames in a row. Up to T, all frames in a row from a step below max(T - length, T / 4) on; what does not fit is cut
-    off at either end. The authors' code never takes the last row of the second kind; this does.
+    off at either end. The authors' code never takes the last row of the second kind, nor the last piece of the third
+    where something is cut off (with T = 20, of recordings of 21 to 39 and of 17 to 20 frames); this does.
 
     Args:
         lengths: (n,), frames of each recording, at least 1.

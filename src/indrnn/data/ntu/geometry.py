@@ -26,7 +26,7 @@ def joint_line_distances(x: Tensor) -> Tensor:
     """(..., 25, 3) metres -> (..., 897) distances of every other joint from each of the 39 lines, metres.
 
     abs((x_j - x_a) × (x_b - x_a)) / abs(x_b - x_a); 0 where the two joints of a line are in one place, as all are of a
-    body that is not there.
+    body that is not there. The authors round them to float16: a mean error of 4 mm, 0.56 m at most.
     """
     found = []
     for a, b in LINES:  # one by one: all of a batch at once would take gigabytes
