@@ -41,6 +41,16 @@ def test_best_so_far_at_equal_examples(tmp_path):
     assert course.at(1400 * 128) == 70.0 and course.at(1400 * 128 + 1) is None  # after its end
 
 
+def test_a_validation_that_is_no_number_is_not_the_best(tmp_path):
+    """The error of a network that is NaN is that of always saying the first class."""
+    signature = write(tmp_path, 0, "interrupted", [], 1400)
+    rows = [(437, "nan", 20.0), (874, 1.0, 50.0), (1311, "inf", 10.0), (1748, 1.0, "nan"), (2185, 1.0, 40.0)]
+    lines = ["update,val/loss,val/error", *(",".join(map(str, row)) for row in rows)]
+    (tmp_path / signature / "curve.csv").write_text("\n".join(lines) + "\n")
+    (course,) = milestones.courses("pmnist", tmp_path)
+    assert course.best == {874 * 128: 50.0, 1311 * 128: 50.0, 1748 * 128: 50.0, 2185 * 128: 60.0}
+
+
 def test_published_with_its_status_and_rendered_from_what_is_published(tmp_path):
     signature = write(tmp_path / "runs", 0, "interrupted", [(437, 40.0), (874, 20.0)], 900)
     assert publish.publish_milestones(tmp_path / "runs", tmp_path / "results").milestones == ["pmnist"]

@@ -10,6 +10,7 @@ import torch
 from made_up import make, record_of
 from small_language import overrides as language
 from small_language import own_text
+from test_commands import TRAIN, call, records
 from test_run import DIGITS, PLATEAU, SMALL, Killed, folder, kill_at, rows_of
 
 from indrnn import record
@@ -252,3 +253,9 @@ def test_a_record_of_a_checkpoint_that_is_gone_goes_too(config, monkeypatch, gon
     with pytest.raises(Killed):
         train(cfg)
     assert not (folder(cfg) / "run.json").exists() and not (folder(cfg) / "curve.csv").exists()
+
+
+def test_a_sweep_goes_on_after_a_diverged_run(tmp_path):
+    words = ("model=irnn", "trainer.clip=null", "recipe.learning_rate=1e30,0.001", f"machine.runs={tmp_path}")
+    call(*TRAIN, "-m", *SMALL, *words, "logger=csv", "machine.progress=false")
+    assert sorted(entry["status"] for entry in records(tmp_path)) == ["diverged", "finished"]

@@ -4,6 +4,7 @@ What stands here are validations on the way, not results of a table: a run that 
 its status. An error is shown as accuracy.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
@@ -96,10 +97,16 @@ def courses(name: str, folder: Path) -> list[Course]:
 
 
 def best_so_far(folder: Path, metric: str, entry: dict) -> dict[int, float]:
-    """The best validation by examples, from a curve; accuracy in % where that holds the error in %."""
-    best, running = {}, float("inf")
+    """The best validation by examples, from a curve; accuracy in % where that holds the error in %.
+
+    As in training, one whose loss or metric is no number does not count.
+    """
+    best, running = {}, math.inf
     for row in record.curve(folder):
-        running = min(running, row[f"val/{metric}"])
+        if math.isfinite(row[f"val/{metric}"]) and math.isfinite(row.get("val/loss", 0.0)):
+            running = min(running, row[f"val/{metric}"])
+        if math.isinf(running):
+            continue
         examples = row["update"] * entry["config"]["data"]["batch_size"]
         best[examples] = 100 - running if metric == "error" else running
     return best
