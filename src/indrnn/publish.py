@@ -3,6 +3,7 @@
 The README shows published tables between ``<!-- results/quick/NAME.md -->`` and ``<!-- end -->``.
 """
 
+import posixpath
 import re
 import tempfile
 from collections import Counter
@@ -10,7 +11,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from indrnn import checksums, files, published, record
+from indrnn import checksums, files, findings, published, record
 from indrnn.errors import UserError
 from indrnn.tables import changes, judged, milestones, plan, render, schema
 
@@ -200,7 +201,13 @@ def render_all(results: Path = RESULTS) -> tuple[list[judged.Report], list[str]]
     """Render all published profiles and milestones; returns the tables, and the names of the milestones."""
     profiles = [profile for profile in schema.PROFILES if (results / profile).is_dir()]
     reports = [report for profile in profiles for report in render_profile(profile, results)]
+    findings.write(results, reports)
     return reports, milestones.render_all(results)
+
+
+def seen_from_root(page: str, link: str) -> str:
+    """A link that stands in a page, from the root of the repository."""
+    return posixpath.normpath(posixpath.join(posixpath.dirname(page), link))
 
 
 def with_tables(text: str, root: Path = files.ROOT) -> str:
@@ -214,8 +221,7 @@ def with_tables(text: str, root: Path = files.ROOT) -> str:
         if not path.exists():
             return f"<!-- {place[1]} -->\n<!-- end -->"
         table = re.sub(r"^#", "###", path.read_text(encoding="utf-8"), flags=re.M)
-        table = table.replace("](../runs/", "](results/runs/")
-        table = re.sub(r"\]\((\w+\.(?:png|csv))\)", rf"]({Path(place[1]).parent.as_posix()}/\1)", table)
+        table = re.sub(r"\]\((?!https?:|#)([^)]+)\)", lambda link: f"]({seen_from_root(place[1], link[1])})", table)
         return f"<!-- {place[1]} -->\n{table}<!-- end -->"
 
     return re.sub(r"<!-- (results/\S+\.md) -->\n.*?<!-- end -->", filled, text, flags=re.S)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import as_completed
 from pathlib import Path
 
-from indrnn import again, checksums, files, provenance, publish, published, record
+from indrnn import again, checksums, files, findings, provenance, publish, published, record
 from indrnn.errors import UserError
 from indrnn.tables import changes, milestones, render, schema
 from indrnn.tables.judged import Report
@@ -118,9 +118,11 @@ def rendered(results: Path, reports: dict[str, list[Report]]) -> Iterator[tuple[
 
         pairs = ablations.with_records(runs, [report for found in reports.values() for report in found])
         yield f"{ablations.NAME}.md", ablations.markdown(pairs, runs, runs.name)
+    if page := findings.page(results, [report for some in reports.values() for report in some]):
+        yield f"{findings.NAME}.md", page
     for name in milestones.names():
-        if found := milestones.courses(name, runs):
-            yield f"milestones/{name}.md", milestones.markdown(milestones.load(name), found)
+        if courses := milestones.courses(name, runs):
+            yield f"milestones/{name}.md", milestones.markdown(milestones.load(name), courses)
 
 
 def wrong_tables(results: Path, made: dict[str, str]) -> Iterator[str]:

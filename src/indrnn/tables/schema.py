@@ -57,8 +57,8 @@ class Claim:
 
     The other rows stand in the same column or, once per each, in ``other_columns``. With ``more_than``, the columns
     where the row lies ``below`` are counted against those of the other rows. ``text`` may hold {column}, {row},
-    {other}, {other_column}, {updates}, {T}, {below}, {above}: a claim names its budget. ``name``: what conf/found.yaml
-    calls it by, which several claims of a table may share.
+    {other}, {other_column}, {updates}, {T}, {below}, {above}: a claim names its budget. ``name``: what
+    conf/findings.yaml calls it by, which several claims of a table may share.
     """
 
     text: str

@@ -4,13 +4,13 @@ import re
 
 import pytest
 
-from indrnn import configs, files, found
+from indrnn import configs, files, findings
 from indrnn.errors import UserError
-from indrnn.found import Answer, Line
+from indrnn.findings import Answer, Line
 from indrnn.tables import judged
 
 RESULTS = files.ROOT / "results"
-LINES = found.load()
+LINES = findings.load()
 
 
 def report(name, profile):
@@ -18,8 +18,8 @@ def report(name, profile):
 
 
 def test_the_page_is_the_published_one_and_its_links_lead_somewhere():
-    page = (RESULTS / "found.md").read_text(encoding="utf-8")
-    assert page == found.page(RESULTS)
+    page = (RESULTS / "findings.md").read_text(encoding="utf-8")
+    assert page == findings.page(RESULTS)
     links = re.findall(r"\]\(([^)]+)\)", page)
     assert len(links) == len(LINES.papers) + len(LINES.ours) and all((RESULTS / link).is_file() for link in links)
 
@@ -28,7 +28,7 @@ def test_the_page_is_the_published_one_and_its_links_lead_somewhere():
     "line", [line for line in LINES.papers + LINES.ours if line.claims], ids=lambda line: line.text
 )
 def test_each_verdict_that_is_counted_stands_on_the_page(line):
-    for answer in found.answers(line, RESULTS, report):
+    for answer in findings.answers(line, RESULTS, report):
         page = (RESULTS / answer.page).read_text(encoding="utf-8")
         cells = [[cell.strip() for cell in row.split("|")[1:3]] for row in page.splitlines() if row.startswith("| ")]
         judgements = [
@@ -71,11 +71,11 @@ def test_seeds_are_a_number_or_a_span():
 )
 def test_a_line_that_names_nothing_is_told(line, words):
     with pytest.raises(UserError, match=words):
-        found.answers(line, RESULTS, report)
+        findings.answers(line, RESULTS, report)
 
 
 def test_a_mistyped_key_is_told(tmp_path, monkeypatch):
-    (tmp_path / "found.yaml").write_text("papers: [{text: a, tabel: b}]\nours: []\n")
+    (tmp_path / "findings.yaml").write_text("papers: [{text: a, tabel: b}]\nours: []\n")
     monkeypatch.setattr(configs, "CONF", tmp_path)
-    with pytest.raises(UserError, match="found.yaml: .*tabel"):
-        found.load()
+    with pytest.raises(UserError, match="findings.yaml: .*tabel"):
+        findings.load()

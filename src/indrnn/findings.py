@@ -1,8 +1,8 @@
-"""results/found.md: a line per claim of the papers and per question of our own, counted from verdicts."""
+"""results/findings.md: a line per claim of the papers and per question of our own, counted from verdicts."""
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,12 +20,13 @@ from indrnn.tables.judged import Report
 
 PROFILES = ("paper", "fast", "quick")  # of two that decide as much, the first answers
 OPEN = "open"
+NAME, PAIRS = "findings", "ablations.md"
 ANSWERS = ("holds", "does not hold", "reproduced", "better", "worse")  # of verdicts, what is none of these is open
 
 
 @dataclass
 class Line:
-    """A line of conf/found.yaml: what is asked, and where the verdicts stand.
+    """A line of conf/findings.yaml: what is asked, and where the verdicts stand.
 
     ``claims``, ``cells``: names and rows of ``table``, in its ``columns`` or all; ``pairs``: the text of a pair of
     rows; ``study``: one of STUDIES.
@@ -43,7 +44,7 @@ class Line:
 
 @dataclass
 class Lines:
-    """conf/found.yaml."""
+    """conf/findings.yaml."""
 
     papers: list[Line]
     ours: list[Line]
@@ -79,22 +80,26 @@ class Answer:
 
 
 def load() -> Lines:
-    """Read conf/found.yaml; UserError where it is not what Lines says."""
-    path = configs.CONF / "found.yaml"
+    """Read conf/findings.yaml; UserError where it is not what Lines says."""
+    path = configs.CONF / "findings.yaml"
     try:
         return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Lines), OmegaConf.load(path)))
     except (OmegaConfBaseException, ValueError, YAMLError) as error:
         raise UserError(f"{path}: {in_one_line(error)}.") from None
 
 
-def write(results: Path) -> None:
-    """Write results/found.md from the published records, and from what studies have published beside them."""
-    files.write_whole(results / "found.md", page(results))
+def write(results: Path, known: Iterable[Report] = ()) -> None:
+    """Write results/findings.md from the published records, and from what studies have published beside them.
+
+    Where nothing that a line asks for is published there is no such page. ``known``: reports on these records.
+    """
+    if text := page(results, known):
+        files.write_whole(results / f"{NAME}.md", text)
 
 
-def page(results: Path) -> str:
-    """The lines as two tables; nothing in them is typed but the questions."""
-    reports: dict[tuple[str, str], Report] = {}
+def page(results: Path, known: Iterable[Report] = ()) -> str:
+    """The lines as two tables; nothing in them is typed but the questions. Empty where none has an answer."""
+    reports = {(report.table.name, report.profile): report for report in known}
 
     def report(name: str, profile: str) -> Report:
         key = name, profile
@@ -113,10 +118,13 @@ def page(results: Path) -> str:
             "which of two models is ahead within a small budget, and nothing about the paper's decimals.",
         ]
     )
+    some = False
     for title, asked in (("Claims of the papers", lines.papers), ("Questions of our own", lines.ours)):
-        rows = [row(line, max(answers(line, results, report), key=lambda answer: answer.decided)) for line in asked]
+        answered = [(line, answers(line, results, report)) for line in asked]
+        rows = [row(line, max(found, key=lambda answer: answer.decided)) for line, found in answered if found]
         text += ["", f"## {title}", "", *markdown_text.aligned(["", "answer", "n", "profile", "where"], rows)]
-    return "\n".join(text) + "\n"
+        some = some or bool(rows)
+    return "\n".join(text) + "\n" if some else ""
 
 
 def row(line: Line, answer: Answer) -> list[str]:
@@ -126,24 +134,23 @@ def row(line: Line, answer: Answer) -> list[str]:
 
 
 def answers(line: Line, results: Path, report: Callable[[str, str], Report]) -> list[Answer]:
-    """What a line came to at every profile that has a page of it, the paper's first.
+    """What a line came to at every profile that has a page of it, the paper's first; nothing where none is published.
 
     Raises:
         UserError: it names what is not there.
     """
     if line.study:
-        return [STUDIES[line.study](results)]
+        return STUDIES[line.study](results)
     if line.pairs:
-        return [of_pairs(line, report)]
+        return [of_pairs(line, report)] if (results / PAIRS).exists() else []
+    pages = {profile: f"{profile}/{line.table}.md" for profile in PROFILES}
+    there = {profile: page for profile, page in pages.items() if (results / page).exists()}
     found = []
-    for profile in PROFILES:
-        there = f"{profile}/{line.table}.md"
-        if (results / there).exists():
-            verdicts = list(of_table(line, report(line.table, profile)))
-            if verdicts:
-                found.append(Answer([x for x, _ in verdicts], [n for _, n in verdicts], profile, there))
-    if not found:
-        raise UserError(f"conf/found.yaml: {line.text!r} names nothing that a published page of {line.table} holds.")
+    for profile, page in there.items():
+        if verdicts := list(of_table(line, report(line.table, profile))):
+            found.append(Answer([x for x, _ in verdicts], [n for _, n in verdicts], profile, page))
+    if there and not found:
+        raise UserError(f"conf/findings.yaml: {line.text!r} names nothing that a published page of {line.table} holds.")
     return found
 
 
@@ -164,26 +171,31 @@ def of_pairs(line: Line, report: Callable[[str, str], Report]) -> Answer:
     tables = [name for name in schema.table_names() if schema.load_table(name).pairs]
     found = [x for name in tables for x in pairs.compare(report(name, "quick")) if x.pair.text == line.pairs]
     if not found:
-        raise UserError(f"conf/found.yaml: no table has the pair {line.pairs!r}.")
-    return Answer([x.verdict for x in found], [x.n for x in found], "quick", "ablations.md")
+        raise UserError(f"conf/findings.yaml: no table has the pair {line.pairs!r}.")
+    return Answer([x.verdict for x in found], [x.n for x in found], "quick", PAIRS)
 
 
-def one_neuron(results: Path) -> Answer:
+def one_neuron(results: Path) -> list[Answer]:
     """Whether the best neuron alone solves the adding problem, at the experiment's own budget, every seed."""
-    cuts = json.loads((results / "figures/quick/neurons.json").read_text(encoding="utf-8"))["one_neuron"]
+    path = results / "figures/quick/neurons.json"
+    if not path.exists():
+        return []
+    cuts = json.loads(path.read_text(encoding="utf-8"))["one_neuron"]
     first = min(cut["updates"] for cut in cuts)
-    best_ones = [cut["neurons"][0] for cut in cuts if cut["updates"] == first]
-    verdict = summary.verdict([neuron["after"] < SOLVED for neuron in best_ones])
-    return Answer([verdict], [len(best_ones)], "quick", "figures/quick/neurons.md")
+    best = [cut["neurons"][0] for cut in cuts if cut["updates"] == first]
+    verdict = summary.verdict([neuron["after"] < SOLVED for neuron in best])
+    return [Answer([verdict], [len(best)], "quick", "figures/quick/neurons.md")]
 
 
-def speed(results: Path) -> Answer:
+def speed(results: Path) -> list[Answer]:
     """Whether two layers of IndRNN take less time than one of nn.LSTM, at every length of the benchmark."""
-    rows = json.loads((results / "benchmarks/cpu.json").read_text(encoding="utf-8"))["networks"]
-    ms = {(row["what"], row["T"]): row["ms"] for row in rows}
+    path = results / "benchmarks/cpu.json"
+    if not path.exists():
+        return []
+    ms = {(row["what"], row["T"]): row["ms"] for row in json.loads(path.read_text(encoding="utf-8"))["networks"]}
     lengths = sorted({T for _, T in ms})
     verdicts = ["holds" if ms["IndRNN, 2 layers", T] < ms["nn.LSTM", T] else "does not hold" for T in lengths]
-    return Answer(verdicts, [], "one CPU core", "benchmarks/cpu.md")
+    return [Answer(verdicts, [], "one CPU core", "benchmarks/cpu.md")]
 
 
-STUDIES: dict[str, Callable[[Path], Answer]] = {"one neuron": one_neuron, "speed": speed}
+STUDIES: dict[str, Callable[[Path], list[Answer]]] = {"one neuron": one_neuron, "speed": speed}
