@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 
-from indrnn import files, record
+from indrnn import checksums, files, record
 from indrnn.errors import UserError
 from indrnn.tables import judged, milestones, plan, render, schema
 
@@ -27,6 +27,7 @@ def main(profile: str | None, of_milestones: bool, runs: Path, results: Path) ->
     """
     source, folder = runs.resolve(), results.resolve()
     reports, courses = [], []
+    refuse_damaged(folder)
     if of_milestones:
         courses = publish_milestones(source, folder)
     elif profile is not None:
@@ -42,6 +43,19 @@ def main(profile: str | None, of_milestones: bool, runs: Path, results: Path) ->
         lines += [f"  missing: {name}" for name in report.missing]
     lines += [f"milestones/{name}" for name in courses]
     return "\n".join(lines or [f"Nothing is published in {results}."])
+
+
+def refuse_damaged(results: Path) -> None:
+    """Raise UserError, which names each, unless every published record is as it was written."""
+    sums = checksums.read(results / checksums.NAME) if (results / checksums.NAME).exists() else {}
+    # Tables are rendered anew and may change, but none is lost; nor has a damaged list the name of one that never was.
+    kept = {name: sums[name] for name in sums if name.startswith("runs/") or not (results / name).exists()}
+    if changed := checksums.differing(results, kept):
+        texts = ", ".join(str(results / name) for name in changed)
+        raise UserError(
+            f"{texts}: not what {results / checksums.NAME} says. Nothing was written: restore what is named."
+        )
+    record.refuse_damaged(folder for folder in (results / "runs").glob("*") if not folder.name.startswith("."))
 
 
 def publish(profile: str, runs: Path, results: Path = RESULTS) -> list[judged.Report]:
@@ -96,6 +110,7 @@ def copy(found: dict[str, dict], runs: Path, results: Path, weights: Collection[
             f"{len(dirty)} of {len(found)} runs were made with uncommitted changes in src/ or conf/, such as "
             f"{dirty[0]}: commit, remove their folders and make them again. Nothing was published."
         )
+    record.refuse_damaged(runs / name for name in found)
     for name in found:
         copy_run(runs / name, results / "runs" / name, name in weights)
 
