@@ -19,7 +19,7 @@ def of_text(call: ast.Call) -> bool:
     name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
     constants = [node.value for node in [*call.args[:2], *(k.value for k in call.keywords if k.arg == "mode")]
                  if isinstance(node, ast.Constant)]  # fmt: skip
-    if name == "open" and not (isinstance(call.func, ast.Attribute) and "Image" in ast.unparse(call.func)):
+    if name == "open" and not any(word in ast.unparse(call.func) for word in ("Image.", "archive.")):
         return not any(isinstance(mode, str) and "b" in mode and len(mode) < 4 for mode in constants)
     flags = [k.value for k in call.keywords if k.arg in ("text", "universal_newlines")]
     if any(isinstance(flag, ast.Constant) for flag in flags):
