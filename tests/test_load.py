@@ -14,6 +14,7 @@ from indrnn.data import TEST
 from indrnn.errors import UserError
 from indrnn.load import load_network
 from indrnn.tables import plan
+from indrnn.training.tensors import load_tensors
 
 RUNS = files.ROOT / "results" / "runs"
 PUBLISHED = sorted(path.parent for path in RUNS.glob("*/weights.pt"))
@@ -100,3 +101,9 @@ def test_a_network_is_read_with_its_checksum_or_told(tmp_path):
     os.mkfifo(run / "weights.pt")
     with pytest.raises(UserError, match="weights.pt is no regular file"):
         load_network(run)
+
+
+def test_a_checkpoint_that_is_no_file_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "last.ckpt")
+    with pytest.raises(UserError, match="last.ckpt is no regular file"):
+        load_tensors(tmp_path / "last.ckpt")

@@ -121,9 +121,7 @@ def _of_curve(entry: dict[str, Any], rows: list[dict[str, float]]) -> Iterator[s
                 yield f"{name} is {value} at update {last}"
     metrics = entry["metrics"]
     for name in (name for name in metrics if name.startswith("val/") and "best_update" in metrics):
-        usable = [
-            row for row in rows if math.isfinite(row.get(name, math.nan)) and not math.isnan(row.get("val/loss", 0))
-        ]
+        usable = [row for row in rows if all(map(math.isfinite, (row.get(name, math.nan), row.get("val/loss", 0))))]
         sign = -1 if name.endswith("accuracy") else 1
         best = min(usable, key=lambda row: sign * row[name], default={})
         if (best.get("update"), best.get(name)) != (metrics["best_update"], metrics[name]):

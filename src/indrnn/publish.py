@@ -123,7 +123,7 @@ def copy_run(run: Path, out: Path, weights: bool) -> None:
         kept.unlink()
         (out / "SHA256SUMS").unlink()
     for name in ("curve.csv", *["weights.pt"] * weights, "run.json"):  # the record last: whoever finds it finds all
-        if (run / name).exists():
+        if (run / name).is_file():
             files.replace_whole(out / name, lambda part, name=name: part.write_bytes((run / name).read_bytes()))
     if kept.exists():
         published = (out / name for name in ("curve.csv", "run.json", "weights.pt"))
