@@ -123,6 +123,7 @@ def renew(
     """
     reason = " ".join(reason.split())
     touched = published.refuse_damaged(results, anew)
+    record.refuse_damaged(path for path in (results / "runs").glob("[!.]*") if path.name not in anew)
     with tempfile.TemporaryDirectory(prefix="indrnn-publish-") as folder:
         stage = Path(folder)
         before = published.copy(results, stage)
@@ -151,6 +152,7 @@ def copy(found: dict[str, dict], runs: Path, results: Path, weights: Collection[
             f"{len(dirty)} of {len(found)} runs were made with uncommitted changes in src/ or conf/, such as "
             f"{dirty[0]}: commit, remove their folders and make them again. Nothing was published."
         )
+    record.refuse_damaged(runs / name for name in found)
     for name in found:
         copy_run(runs / name, results / "runs" / name, name in weights)
 
@@ -163,7 +165,7 @@ def copy_run(run: Path, out: Path, weights: bool) -> None:
         kept.unlink()
         (out / checksums.NAME).unlink(missing_ok=True)
     for name in OF_A_RUN:
-        if (run / name).exists() and (weights or name != kept.name):
+        if (run / name).is_file() and (weights or name != kept.name):
             files.replace_whole(out / name, lambda part, name=name: part.write_bytes((run / name).read_bytes()))
     if kept.exists():
         files.write_whole(out / checksums.NAME, checksums.text(out, OF_A_RUN))

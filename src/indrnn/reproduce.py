@@ -98,10 +98,10 @@ def reproduce(choice: Choice) -> int:
         raise UserError(f"Profile {choice.profile} runs nothing of {', '.join(choice.tables)}.")
     out = choice.runs / "tables" / choice.profile
     with only_one(choice.runs) as lock:
-        if not choice.fresh and not missing(runs, choice.runs):
-            print(plan.reused(runs, choice.runs) or f"All {len(runs)} runs are done.")
+        if left := len(runs) if choice.fresh else missing(runs, choice.runs):
+            launch(replace(choice, jobs=min(choice.jobs, left)), runs[0].overrides[0], lock)
         else:
-            launch(choice, runs[0].overrides[0], lock)
+            print(plan.reused(runs, choice.runs) or f"All {len(runs)} runs are done.")
         if not any(judged.records(runs, choice.runs).values()):
             raise UserError("No run was made; the reason stands above.")
         files.remove_parts(out)
