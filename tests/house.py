@@ -19,7 +19,7 @@ FLOORS = (
     ("entrances",),
 )
 GROUND = {"__init__", "adding_numbers", "configs", "errors", "files", "machine", "markdown_text", "out_of_memory"}
-GROUND |= {"checksums", "overrides", "provenance", "record", "splits"}
+GROUND |= {"checksums", "damage", "overrides", "provenance", "record", "splits"}
 ENTRANCES = {"again", "load", "publish", "published", "reproduce", "train", "verify"}
 SOURCES = sorted(HOUSE.rglob("*.py"))
 

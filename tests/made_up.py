@@ -8,6 +8,7 @@ from indrnn.tables import plan, schema
 
 def record_of(run: plan.Run, value: float = 0.5, status: str = "finished", validated: float | None = None) -> dict:
     """A complete record of a planned run that measured ``value`` on the test set."""
+    updates = run.config["trainer"]["max_updates"]
     measured = {run.metric: value, run.metric.replace("test", "val"): value if validated is None else validated}
     return {
         "signature": run.signature,
@@ -17,8 +18,8 @@ def record_of(run: plan.Run, value: float = 0.5, status: str = "finished", valid
         "metrics": measured if status == "finished" else {},
         "status": status,
         "parameters": 17281,
-        "updates": 800,
-        "examples": 25600,
+        "updates": updates,
+        "examples": updates * run.config["data"]["batch_size"],
         "wall_seconds": 36.0,
         "commit": "0" * 40,
         "source": "a1b2c3d4e5f6",

@@ -1,6 +1,7 @@
 """Published networks: whole, loaded without training, with the numbers of their records."""
 
 import hashlib
+import os
 import shutil
 
 import pytest
@@ -13,6 +14,7 @@ from indrnn.data import TEST
 from indrnn.errors import UserError
 from indrnn.load import load_network
 from indrnn.tables import plan
+from indrnn.training.tensors import load_tensors
 
 RUNS = files.ROOT / "results" / "runs"
 PUBLISHED = sorted(path.parent for path in RUNS.glob("*/weights.pt"))
@@ -79,3 +81,29 @@ def test_a_network_is_published_with_its_own_record_or_not_at_all(tmp_path):
     (run / "weights.pt").unlink()
     publish.copy_run(run, out, weights=True)
     assert sorted(path.name for path in out.iterdir()) == ["curve.csv", "run.json"]
+
+
+def test_a_network_is_read_with_its_checksum_or_told(tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(PUBLISHED[0], run)
+    sums = (run / "SHA256SUMS").read_text()
+    (run / "SHA256SUMS").write_text("".join(line for line in sums.splitlines(True) if "weights" not in line))
+    with pytest.raises(UserError, match="weights.pt is damaged: SHA256SUMS says nothing of it"):
+        load_network(run)
+    (run / "SHA256SUMS").write_text(sums[:-20])
+    with pytest.raises(UserError, match="holds no trained network"):  # and a warning that names the list
+        load_network(run)
+    (run / "SHA256SUMS").unlink()
+    (run / "weights.pt").write_bytes((run / "weights.pt").read_bytes()[:5000])
+    with pytest.raises(UserError, match="weights.pt is damaged, or of another network"):
+        load_network(run)
+    (run / "weights.pt").unlink()
+    os.mkfifo(run / "weights.pt")
+    with pytest.raises(UserError, match="weights.pt is no regular file"):
+        load_network(run)
+
+
+def test_a_checkpoint_that_is_no_file_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "last.ckpt")
+    with pytest.raises(UserError, match="last.ckpt is no regular file"):
+        load_tensors(tmp_path / "last.ckpt")

@@ -15,11 +15,24 @@ from indrnn import configs, files, provenance, record
 
 def made_up(folder, **changes) -> dict:
     config = {"seed": 0, "trainer": {"max_updates": 2}}
-    values = {key: None for key in record.KEYS} | {
+    values = {
         "config": config,
         "signature": configs.signature(config),
         "status": "finished",
         "metrics": {"test/mse": 0.5},
+        "overrides": ["seed=0"],
+        "seed": 0,
+        "parameters": 17,
+        "updates": 2,
+        "examples": 64,
+        "wall_seconds": 0.5,
+        "commit": "0" * 40,
+        "source": "a1b2c3d4e5f6",
+        "dirty": False,
+        "versions": {"python": "3.11"},
+        "device": "a CPU",
+        "data": {},
+        "started": "2026-01-01T00:00:00+00:00",
     }
     return values | changes
 

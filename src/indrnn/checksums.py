@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
+from indrnn import files
 from indrnn.errors import UserError
 
 NAME = "SHA256SUMS"
@@ -30,16 +31,12 @@ def text(folder: Path, names: Iterable[str]) -> str:
 
 def read(path: Path) -> dict[str, str]:
     """The sha256 of every file that a list names, by name; UserError where it is damaged, OSError where it is not."""
-    path = Path(path)
-    if path.exists() and not path.is_file():
-        raise UserError(f"{path} is no regular file: remove it.")
-    with open(path, "rb") as file:
-        content = file.read(MOST + 1)
+    content = files.content(path, MOST)
     *lines, rest = content.decode("utf-8", "replace").split("\n")
     found: dict[str, str] = {}
     for number, line in enumerate([*lines, rest] if rest or not lines else lines, 1):
         match = LINE.fullmatch(line)
-        if not match or not _is_inside(match[2]) or match[2] in found or number > len(lines) or len(content) > MOST:
+        if not match or not _is_inside(match[2]) or match[2] in found or number > len(lines):
             raise UserError(f"{path} is damaged: line {number} is no line of sha256sum, or the file ends in it.")
         found[match[2]] = match[1]
     return found
@@ -51,9 +48,8 @@ def differing(folder: Path, sums: Mapping[str, str]) -> list[str]:
 
 
 def sha256(path: Path) -> str:
-    """The checksum of one file; OSError where it cannot be read or is no regular file, which is never waited for."""
-    if path.exists() and not path.is_file():
-        raise OSError(None, "no regular file", str(path))
+    """The checksum of one file; OSError where it cannot be read, UserError where it is no regular file."""
+    files.refuse_irregular(path)
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -61,7 +57,7 @@ def sha256(path: Path) -> str:
 def _fits(path: Path, expected: str) -> bool:
     try:
         return sha256(path) == expected
-    except OSError:
+    except (OSError, UserError):
         return False
 
 

@@ -45,6 +45,8 @@ SIGNED_AS = {
 
 # What a null stands for, where the signature has to hold the value and not the null.
 OmegaConf.register_new_resolver("or", lambda value, otherwise: otherwise if value is None else value, replace=True)
+# Where a sweep of Hydra writes: below machine.runs, wherever it is started.
+OmegaConf.register_new_resolver("in_repository", lambda path: str(ROOT / str(path)), replace=True)
 
 
 def build(overrides: Iterable[str]) -> DictConfig:

@@ -24,6 +24,12 @@ log = logging.getLogger(__name__)
 _told: set[int] = set()  # file systems without locks, by device
 
 
+def refuse_irregular(path: Path) -> None:
+    """Raise UserError where there is something at ``path`` that is no regular file: a pipe is waited for for ever."""
+    if Path(path).exists() and not Path(path).is_file():
+        raise UserError(f"{path} is no regular file: remove it.")
+
+
 def content(path: Path, most: int = TEXT) -> bytes:
     """The bytes of a regular file. What is none, such as a pipe, is never opened and so never waited for.
 
@@ -31,9 +37,7 @@ def content(path: Path, most: int = TEXT) -> bytes:
         UserError: it is no regular file, or has more than ``most`` bytes.
         OSError: it cannot be read.
     """
-    path = Path(path)
-    if path.exists() and not path.is_file():
-        raise UserError(f"{path} is no regular file: remove it.")
+    refuse_irregular(path)
     with open(path, "rb") as file:
         found = file.read(most + 1)
     if len(found) > most:
@@ -108,6 +112,8 @@ def lock(path: Path, busy: Callable[[TextIO], Exception], wait: bool = False, ti
         tidy: remove what killed processes were writing into the folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.is_dir():  # of which the system says it better
+        refuse_irregular(path)
     with open(path, "a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

@@ -1,12 +1,11 @@
 """A trained network from the folder of its run, published or of this machine."""
 
-import hashlib
 from pathlib import Path
 
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from indrnn import configs, record
+from indrnn import checksums, configs, record
 from indrnn.errors import UserError
 from indrnn.networks import Network
 from indrnn.training.tensors import load_tensors
@@ -25,11 +24,15 @@ def load_network(folder: Path | str) -> Network:
     entry, path = record.read(folder), folder / "weights.pt"
     if not entry or not path.exists():
         raise UserError(f"{folder} holds no trained network (run.json and weights.pt of a finished run).")
-    if (folder / "SHA256SUMS").exists():
-        expected = dict(line.split()[::-1] for line in (folder / "SHA256SUMS").read_text().splitlines())["weights.pt"]
-        if (found := hashlib.sha256(path.read_bytes()).hexdigest()) != expected:
-            raise UserError(f"{path} is damaged: SHA256SUMS says {expected}, and it has {found}.")
+    if (folder / checksums.NAME).exists():
+        expected, found = checksums.read(folder / checksums.NAME).get("weights.pt"), checksums.sha256(path)
+        if found != expected:
+            raise UserError(f"{path} is damaged: SHA256SUMS says {expected or 'nothing of it'}, and it has {found}.")
     cfg = OmegaConf.create(configs.moved(entry["config"]))
     network = instantiate(cfg.task, network=instantiate(cfg.model)).network
-    network.load_state_dict(load_tensors(path))
+    try:
+        network.load_state_dict(load_tensors(path))
+    except Exception as error:  # a damaged file raises whatever the unpickler meets first
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".:")
+        raise UserError(f"{path} is damaged, or of another network than its record's ({reason}).") from None
     return network.eval()

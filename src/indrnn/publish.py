@@ -84,6 +84,7 @@ def publish(profile: str, runs: Path, results: Path = RESULTS, reason: str = "")
     found = judged.records(plan.runs(schema.table_names(), profile), runs)
     final = {name: entry for name, entry in found.items() if entry and entry["status"] in record.FINAL}
     if not final:
+        published.refuse_damaged(results, ())  # which matters more
         raise UserError(f"No run of profile {profile} is done in {runs}: nothing to publish.")
 
     def add(stage: Path) -> None:
@@ -103,6 +104,7 @@ def publish_milestones(runs: Path, results: Path = RESULTS, reason: str = "") ->
     wanted = [signature for name in milestones.names() for signature in milestones.signatures(name)]
     found = {name: entry for name in wanted if (entry := record.read(runs / name))}
     if not found:
+        published.refuse_damaged(results, ())  # which matters more
         raise UserError(f"No run of conf/milestones has a record in {runs}: nothing to publish.")
     return renew(results, found, reason, lambda stage: copy(found, runs, stage))
 
@@ -150,6 +152,7 @@ def copy(found: dict[str, dict], runs: Path, results: Path, weights: Collection[
             f"{len(dirty)} of {len(found)} runs were made with uncommitted changes in src/ or conf/, such as "
             f"{dirty[0]}: commit, remove their folders and make them again. Nothing was published."
         )
+    record.refuse_damaged(runs / name for name in found)
     for name in found:
         copy_run(runs / name, results / "runs" / name, name in weights)
 
@@ -162,7 +165,7 @@ def copy_run(run: Path, out: Path, weights: bool) -> None:
         kept.unlink()
         (out / checksums.NAME).unlink(missing_ok=True)
     for name in OF_A_RUN:
-        if (run / name).exists() and (weights or name != kept.name):
+        if (run / name).is_file() and (weights or name != kept.name):
             files.replace_whole(out / name, lambda part, name=name: part.write_bytes((run / name).read_bytes()))
     if kept.exists():
         files.write_whole(out / checksums.NAME, checksums.text(out, OF_A_RUN))

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from indrnn import configs, files
+from indrnn import checksums, configs, damage, files
+from indrnn.errors import UserError
 
 FINAL = ("finished", "diverged")
 FILES = ("curve.csv", "predictions.npz", "run.json", "weights.pt")  # what a final run leaves, beside its SHA256SUMS
@@ -24,24 +25,82 @@ OPTIONAL = ("sittings", "code_files")  # records of earlier versions have none; 
 log = logging.getLogger(__name__)
 
 
+class Damaged(UserError):
+    """A record that is not as it was written; the message, without a full stop, says which and why."""
+
+
 def read(folder: Path) -> dict[str, Any] | None:
     """The record in a run's folder, or None where there is none; a damaged one is named and counts as none."""
+    try:
+        return load(folder)
+    except Damaged as damaged:
+        log.warning("%s: counted as not run.", damaged)
+        return None
+
+
+def load(folder: Path) -> dict[str, Any] | None:
+    """The record in a run's folder, or None where there is none.
+
+    Raises:
+        Damaged: it differs from SHA256SUMS beside it, cannot be read, or says what cannot be.
+    """
     path = Path(folder) / "run.json"
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        entry = json.loads(files.content(path))
+        changed = _changed(Path(folder))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
-        log.warning("%s cannot be read (%s): counted as not run.", path, error)
-        return None
-    missing = [key for key in KEYS if key not in record] if isinstance(record, dict) else KEYS
+    except (OSError, ValueError, RecursionError) as error:  # UserError is a ValueError
+        raise Damaged(f"{path} cannot be read ({str(error).rstrip('.')})") from None
+    missing = [key for key in KEYS if key not in entry] if isinstance(entry, dict) else KEYS
     if missing:
-        log.warning("%s is damaged (without %s): counted as not run.", path, ", ".join(missing))
-        return None
-    if record["signature"] != configs.signature(record["config"]):
-        log.warning("%s does not fit its own signature %s: counted as not run.", path, record["signature"])
-        return None
-    return record
+        raise Damaged(f"{path} is damaged (without {', '.join(missing)})")
+    if strange := sorted(set(entry) - {*KEYS, *OPTIONAL}):
+        raise Damaged(f"{path} is damaged (with {', '.join(strange)}, which no record has)")
+    if entry["signature"] != configs.signature(entry["config"]):
+        raise Damaged(f"{path} does not fit its own signature {entry['signature']}")
+    if problem := damage.in_record(entry):
+        raise Damaged(f"{path} is damaged ({problem})")
+    if changed:
+        raise Damaged(f"{changed[0]} is damaged (its checksum is not that of {checksums.NAME} beside it)")
+    return entry
+
+
+def _changed(folder: Path) -> list[Path]:
+    """Of record and curve, those that differ from SHA256SUMS beside them; none where there is no such list."""
+    if not (folder / checksums.NAME).exists():
+        return []
+    sums = checksums.read(folder / checksums.NAME)
+    sums = {name: sums[name] for name in ("run.json", "curve.csv") if name in sums}
+    return [folder / name for name in checksums.differing(folder, sums)]
+
+
+def refuse_damaged(runs: Iterable[Path]) -> None:
+    """Raise UserError, which names each, unless every one of these folders of runs holds a record as it was written.
+
+    More than ``load`` looks at: also at curves, at all that SHA256SUMS lists, and at the folder's name.
+    """
+    found = [problem for folder in sorted(runs) if (problem := _damage(folder))]
+    if found:
+        texts = "; ".join(found)
+        raise UserError(f"{texts}. Nothing was written: restore what is named, or make these runs again.")
+
+
+def _damage(folder: Path) -> str:
+    """What is damaged in a run's folder, with its path; empty where all is as it was written."""
+    try:
+        entry = load(folder)
+        if entry is None:
+            return f"{folder} has no run.json"
+        if entry["signature"] != folder.name:
+            return f"{folder / 'run.json'} is that of another run, {entry['signature']}"
+        if (folder / checksums.NAME).exists():
+            if changed := checksums.differing(folder, checksums.read(folder / checksums.NAME)):
+                return f"{folder / changed[0]} is damaged (its checksum is not that of {checksums.NAME} beside it)"
+        problem = damage.in_curve(entry, curve(folder))
+    except UserError as error:
+        return str(error).rstrip(".")
+    return f"{folder / 'curve.csv'} is damaged ({problem})" if problem else ""
 
 
 def write(folder: Path, record: dict[str, Any], curve: list[dict[str, float]]) -> None:
@@ -63,13 +122,19 @@ def curve_text(rows: list[dict[str, float]]) -> str:
 
 
 def curve(folder: Path) -> list[dict[str, float]]:
-    """What curve.csv of a run's folder holds, a row per update at which something was measured; empty without it."""
+    """What curve.csv of a run's folder holds, a row per update at which something was measured; empty without it.
+
+    Raises:
+        Damaged: it is no such table of numbers.
+    """
     path = folder / "curve.csv"
     if not path.exists():
         return []
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
-    return [row | {"update": int(row["update"])} for row in rows]
+    try:
+        lines = csv.DictReader(io.StringIO(files.content(path).decode("utf-8"), newline=""))
+        return [{"update": int(line.pop("update"))} | {k: float(v) for k, v in line.items() if v} for line in lines]
+    except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
+        raise Damaged(f"{path} is damaged ({type(error).__name__}: {str(error).rstrip('.')})") from None
 
 
 def told(overrides: Iterable[str]) -> list[str]:

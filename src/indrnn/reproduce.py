@@ -97,8 +97,8 @@ def reproduce(choice: Choice) -> int:
         raise UserError(f"Profile {choice.profile} runs nothing of {', '.join(choice.tables)}.")
     out = choice.runs / "tables" / choice.profile
     with only_one(choice.runs) as lock:
-        if missing(runs, choice.runs):
-            launch(choice, runs[0].overrides[0], lock)
+        if left := missing(runs, choice.runs):
+            launch(replace(choice, jobs=min(choice.jobs, left)), runs[0].overrides[0], lock)
         if not any(judged.records(runs, choice.runs).values()):
             raise UserError("No run was made; the reason stands above.")
         files.remove_parts(out)

@@ -14,9 +14,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException, InstantiationException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from indrnn import configs, files, overrides, record
-from indrnn.errors import UserError, speak_utf8
+from indrnn.errors import UserError, in_one_line, speak_utf8
 
 # Huge pages for large tensors: long sequences would wait for the page tables. Torch reads this at its first tensor.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
@@ -36,12 +37,14 @@ def main(cfg: DictConfig) -> float:
 
 def run(cfg: DictConfig, typed: list[str]) -> float:
     """What ``main`` does with a config and the overrides that made it; RunError for all that a user can mend."""
+    from indrnn.training.parent import ends_with_its_parent
     from indrnn.training.run import train  # imports torch, which takes seconds: a mistyped word is told before
 
     speak_utf8()  # here, too: a launcher's workers are processes of their own
     try:
         configs.refuse_unread(cfg, typed)
-        done = train(cfg)
+        with ends_with_its_parent():
+            done = train(cfg)
     except (UserError, InstantiationException, OmegaConfBaseException) as error:
         raise RunError(sentence(error)) from None
     except OSError as error:
@@ -65,13 +68,29 @@ def sentence(error: Exception) -> str:
     return f"{str(error).splitlines()[0]} {str(error.__cause__ or '').strip().partition(chr(10))[0]}".strip()
 
 
+def told(error: Exception) -> str | None:
+    """In words, what went wrong before or between the runs, in composing or in a sweep's folder; None for a bug."""
+    if isinstance(error, CompactHydraException):  # some are OSErrors, too
+        cause = error.__cause__
+        return "\n".join(map(str, [error, cause] if isinstance(cause, OmegaConfBaseException) else [error]))
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, YAMLError | UnicodeDecodeError | OmegaConfBaseException):
+        return f"A config file cannot be read: {in_one_line(error)} (in: {' '.join(sys.argv[1:])})."
+    return f"{error.filename}: {error.strerror}." if isinstance(error, OSError) and error.filename else None
+
+
 if __name__ == "__main__":
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report its starts to its makers
+    everything = "HYDRA_FULL_ERROR" in os.environ
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands its errors on; else it prints a traceback for most
     speak_utf8()
     try:
         overrides.refuse_no_choice(sys.argv[1:], configs.CONF)
         main()
-    except UserError as error:
-        sys.exit(str(error))
+    except Exception as error:
+        if everything or (text := told(error)) is None:
+            raise
+        sys.exit(text)
     except KeyboardInterrupt:
         sys.exit("Stopped: the same command goes on from the last checkpoint.")

@@ -107,10 +107,29 @@ def plainly(value) -> str:
 
 
 def complete(config: dict, rest: dict) -> dict:
-    return {key: rest.get(key) for key in record.KEYS} | {"config": config, "signature": configs.signature(config)}
+    return rest | {"config": config, "signature": configs.signature(config)}
 
 
-records = st.builds(complete, made_configs, st.fixed_dictionaries({key: values for key in record.KEYS}))
+amounts = st.integers(0, 2**40)
+# Of a record each kind of value that it may have; others are refused when it is read.
+kinds = {
+    "overrides": st.lists(st.text()),
+    "seed": st.integers(0, 2**32 - 1),
+    "metrics": st.dictionaries(st.sampled_from(["test/mse", "val/bpc", "test/loss"]), st.floats(0, 1e9) | amounts),
+    "status": st.sampled_from(["finished", "diverged", "interrupted", "out_of_memory", "no_data"]),
+    "parameters": amounts,
+    "updates": amounts,
+    "examples": amounts,
+    "wall_seconds": st.floats(0, 1e9) | amounts,
+    "commit": st.text(min_size=1).filter(str.strip),
+    "source": st.text(min_size=1).filter(str.strip),
+    "dirty": st.booleans(),
+    "versions": st.dictionaries(st.text(), st.text(min_size=1)),
+    "device": st.text(min_size=1).filter(str.strip),
+    "data": st.dictionaries(st.text(), values),
+    "started": st.datetimes().map(lambda time: time.isoformat()),
+}
+records = st.builds(complete, made_configs, st.fixed_dictionaries(kinds))
 
 
 @settings(max_examples=100)

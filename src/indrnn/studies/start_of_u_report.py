@@ -58,7 +58,7 @@ def read(out: Path) -> tuple[dict[tuple[int, str], list[Network]], list[dict[str
     for width in start_of_u.WIDTHS:
         for start in STARTS:
             paths = [out / f"{signature(start, width, seed)}.json" for seed in start_of_u.SEEDS[width]]
-            there = [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
+            there = [json.loads(files.content(path)) for path in paths if path.exists()]
             if there:
                 found[width, start] = [Network(**about.pop("network")) for about in there]
                 abouts += there

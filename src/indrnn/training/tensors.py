@@ -27,8 +27,10 @@ def load_tensors(path: Path) -> dict[str, Any]:
 
     Raises:
         zipfile.BadZipFile: it is not what was written, by the checksums that torch writes into it and does not read.
+        UserError: it is no regular file; such are not waited for.
         Exception: whatever the unpickler meets first in a damaged file.
     """
+    files.refuse_irregular(path)
     with zipfile.ZipFile(path) as archive:
         if name := archive.testzip():
             raise zipfile.BadZipFile(f"{name} differs from its checksum")

@@ -97,7 +97,7 @@ def sorted_out(names: list[str]) -> tuple[list[str], int, int]:
 def _built(folder: Path, plan: dict[str, Any]) -> dict[str, Any] | None:
     """What the index says, if it is of these files and all of them were taken."""
     try:
-        found = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        found = json.loads(files.content(folder / INDEX))
         del found["recordings"]
         same = found == {**plan, "frames": found["frames"], "refused": []}
         whole = (folder / FRAMES).stat().st_size == found["frames"] * FRAME_BYTES
@@ -151,7 +151,8 @@ def _resumed(rows_part: Path, frames_part: Path, plan: dict[str, Any]) -> list[l
     """
     rows, position = [], 0
     frames_part.touch()
-    first, *lines = rows_part.read_text(encoding="utf-8", errors="replace").split("\n") if rows_part.exists() else [""]
+    files.refuse_irregular(frames_part)
+    first, *lines = files.content(rows_part).decode("utf-8", "replace").split("\n") if rows_part.exists() else [""]
     if first == json.dumps(plan):
         with open(frames_part, "rb") as frames:
             for line in lines[:-1]:  # the last piece is empty, or half a line

@@ -12,11 +12,13 @@ from typing import NoReturn
 
 import numpy as np
 
+from indrnn import files
 from indrnn.errors import UserError
 
 JOINTS = 25
 BODY_VALUES, JOINT_VALUES = 10, 12
 FAR = 1e3  # metres; Kinect sees eight
+MOST_BYTES = 1 << 24  # of a file; the longest have a fifth of it
 MOST = 1_000_000  # bodies x frames, 300 bytes each; recordings have a thousand
 
 
@@ -33,9 +35,10 @@ def read_skeleton(path: str | Path) -> dict[int, np.ndarray]:
 
     Raises:
         Refused: the file is not as the format says, or a coordinate is NaN, infinite or far beyond what Kinect sees.
+        UserError: it is no regular file, or larger than any recording.
         OSError: it cannot be read.
     """
-    return parse(Path(path).read_bytes(), str(path))
+    return parse(files.content(Path(path), MOST_BYTES), str(path))
 
 
 def parse(content: bytes, name: str) -> dict[int, np.ndarray]:

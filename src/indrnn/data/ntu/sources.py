@@ -8,9 +8,12 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Protocol, TypeVar
 
+from indrnn.data.ntu.skeleton import MOST_BYTES
 from indrnn.errors import UserError
+from indrnn.files import content
 
 ENDING = ".skeleton"
+PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 File = TypeVar("File", Path, str)
 # What zipfile raises for archives that are damaged, encrypted or packed in a way it does not know.
 DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError)
@@ -40,7 +43,7 @@ class Folder:
         return sorted(self.files)
 
     def read(self, name: str) -> bytes:
-        return self.files[name].read_bytes()
+        return content(self.files[name], MOST_BYTES)
 
 
 class Zip:
@@ -78,7 +81,14 @@ class Zip:
 
     def read(self, name: str) -> bytes:
         try:
-            return self.archive.read(self.files[name])
+            member = self.archive.getinfo(self.files[name])
+            if member.compress_type not in PACKED:  # others unpack a few bytes to any size at once
+                raise ValueError("it is packed otherwise than zip does: pack it again")
+            with self.archive.open(member) as file:  # read no further than the limit, whatever the archive says
+                found = file.read(MOST_BYTES + 1)
+            if len(found) > MOST_BYTES:
+                raise ValueError(f"it has more than {MOST_BYTES:,} bytes, which no recording has")
+            return found
         except (*DAMAGE, OSError) as error:
             raise UserError(f"{self.files[name]} in {self.path} cannot be read ({error}).") from None
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from indrnn import files
 from indrnn.data.ntu.bodies import SLOTS
 from indrnn.data.ntu.names import Name
 from indrnn.data.ntu.skeleton import JOINTS
@@ -58,9 +59,9 @@ class Store:
         path = folder / INDEX
         if not path.is_file():
             raise NoData(f"{path} is missing: {hint}.")
-        self.folder, self.again = folder, again or hint
+        self.folder, self.again, index = folder, again or hint, files.content(path)
         try:
-            self.about = json.loads(path.read_bytes())
+            self.about = json.loads(index)
             rows = self.about.pop("recordings")
             self.names = [Name.of(row[0]) for row in rows]
             self.starts, self.lengths, self.checksums = np.array([row[1:] for row in rows], np.int64).reshape(-1, 3).T
