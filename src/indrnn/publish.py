@@ -85,6 +85,7 @@ def publish(profile: str, runs: Path, results: Path = RESULTS, reason: str = "")
     found = judged.records(plan.runs(schema.table_names(), profile), runs)
     final = {name: entry for name, entry in found.items() if entry and entry["status"] in record.FINAL}
     if not final:
+        published.refuse_damaged(results, ())  # which matters more
         raise UserError(f"No run of profile {profile} is done in {runs}: nothing to publish.")
 
     def add(stage: Path) -> None:
@@ -104,6 +105,7 @@ def publish_milestones(runs: Path, results: Path = RESULTS, reason: str = "") ->
     wanted = [signature for name in milestones.names() for signature in milestones.signatures(name)]
     found = {name: entry for name in wanted if (entry := record.read(runs / name))}
     if not found:
+        published.refuse_damaged(results, ())  # which matters more
         raise UserError(f"No run of conf/milestones has a record in {runs}: nothing to publish.")
     return renew(results, found, reason, lambda stage: copy(found, runs, stage))
 

@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from indrnn import checksums, files
+from indrnn import checksums, files, record
 from indrnn.errors import UserError
 from indrnn.tables import changes
 
@@ -19,7 +19,9 @@ def names(results: Path) -> list[str]:
 
 
 def refuse_damaged(results: Path, anew: Collection[str]) -> list[str]:
-    """Raise UserError where a published run, or SHA256SUMS itself, is not as it was published.
+    """Raise UserError, which names each, unless every published record is as it was written, and SHA256SUMS itself.
+
+    Tables are rendered anew and may change, but none is lost; nor has a damaged list the name of one that never was.
 
     Args:
         anew: signatures of the runs that are about to be replaced, which mends them.
@@ -28,20 +30,21 @@ def refuse_damaged(results: Path, anew: Collection[str]) -> list[str]:
         which other files are not what SHA256SUMS says: other commands write there, too.
     """
     path = results / checksums.NAME
-    if not path.exists():
-        return []
     try:
-        sums = checksums.read(path)
+        sums = checksums.read(path) if path.exists() else {}
     except UserError as error:
         raise UserError(f"{error} {MEND}") from None
+
+    def kept(name: str) -> bool:
+        return name.split("/")[1] not in anew if name.startswith("runs/") else not (results / name).exists()
+
     wrong = checksums.differing(results, sums)
-    damaged = [name for name in wrong if name.startswith("runs/") and name.split("/")[1] not in anew]
-    if damaged:
-        many = "file is" if len(damaged) == 1 else "files are"
-        raise UserError(
-            f"{len(damaged)} published {many} not what {path} says, such as {damaged[0]}: bring it back (git checkout "
-            f"{results}), or publish its run again. Nothing was written."
-        )
+    if damaged := list(filter(kept, wrong)):
+        texts = ", ".join(str(results / name) for name in damaged)
+        raise UserError(f"{texts}: not what {path} says. Nothing was written: restore what is named.")
+    record.refuse_damaged(
+        folder for folder in (results / "runs").glob("*") if not folder.name.startswith(".") and folder.name not in anew
+    )
     return [name for name in wrong if not name.startswith("runs/")]
 
 
