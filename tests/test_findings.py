@@ -64,7 +64,7 @@ def test_seeds_are_a_number_or_a_span():
     [
         (
             Line("a", table="figure2_adding", claims=["gone"]),
-            "'a' names nothing that a published page of figure2_adding",
+            "'a' names 'gone', which figure2_adding does not have",
         ),
         (Line("b", pairs="gone"), "no table has the pair 'gone'"),
     ],

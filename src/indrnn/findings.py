@@ -11,12 +11,12 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from indrnn import configs, files, markdown_text
+from indrnn.adding_numbers import SOLVED
 from indrnn.errors import UserError, in_one_line
-from indrnn.studies import summary
 from indrnn.studies.ablations import pairs
-from indrnn.studies.neurons.integrator import SOLVED
 from indrnn.tables import judged, schema
 from indrnn.tables.judged import Report
+from indrnn.tables.schema import Table
 
 PROFILES = ("paper", "fast", "quick")  # of two that decide as much, the first answers
 OPEN = "open"
@@ -145,13 +145,21 @@ def answers(line: Line, results: Path, report: Callable[[str, str], Report]) -> 
         return [of_pairs(line, report)] if (results / PAIRS).exists() else []
     pages = {profile: f"{profile}/{line.table}.md" for profile in PROFILES}
     there = {profile: page for profile, page in pages.items() if (results / page).exists()}
+    if there:
+        refuse_strangers(line, schema.load_table(line.table))
     found = []
     for profile, page in there.items():
         if verdicts := list(of_table(line, report(line.table, profile))):
             found.append(Answer([x for x, _ in verdicts], [n for _, n in verdicts], profile, page))
-    if there and not found:
-        raise UserError(f"conf/findings.yaml: {line.text!r} names nothing that a published page of {line.table} holds.")
     return found
+
+
+def refuse_strangers(line: Line, table: Table) -> None:
+    """Raise UserError where a line names what its table does not have."""
+    known = {claim.name for claim in table.claims if claim.name} | set(table.rows) | set(table.columns)
+    for name in [*line.claims, *line.cells, *line.columns]:
+        if name not in known:
+            raise UserError(f"conf/findings.yaml: {line.text!r} names {name!r}, which {table.name} does not have.")
 
 
 def of_table(line: Line, report: Report) -> Iterator[tuple[str, int]]:
@@ -183,7 +191,8 @@ def one_neuron(results: Path) -> list[Answer]:
     cuts = json.loads(path.read_text(encoding="utf-8"))["one_neuron"]
     first = min(cut["updates"] for cut in cuts)
     best = [cut["neurons"][0] for cut in cuts if cut["updates"] == first]
-    verdict = summary.verdict([neuron["after"] < SOLVED for neuron in best])
+    solved = sum(neuron["after"] < SOLVED for neuron in best)
+    verdict = {0: "does not hold", len(best): "holds"}.get(solved, "undecided")
     return [Answer([verdict], [len(best)], "quick", "figures/quick/neurons.md")]
 
 

@@ -145,9 +145,17 @@ def curve(folder: Path) -> list[dict[str, float]]:
         return []
     try:
         lines = csv.DictReader(io.StringIO(files.content(path).decode("utf-8"), newline=""))
-        return [{"update": int(line.pop("update"))} | {k: float(v) for k, v in line.items() if v} for line in lines]
+        return [{"update": _whole(line.pop("update"))} | {k: float(v) for k, v in line.items() if v} for line in lines]
     except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
         raise Damaged(f"{path} is damaged ({type(error).__name__}: {str(error).rstrip('.')})") from None
+
+
+def _whole(text: str) -> int:
+    """A whole number, also where it is written as 50.0."""
+    number = float(text)
+    if not number.is_integer():
+        raise ValueError(f"update {text} is no whole number")
+    return int(number)
 
 
 def told(overrides: Iterable[str]) -> list[str]:

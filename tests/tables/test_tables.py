@@ -55,11 +55,12 @@ def test_a_curve_of_the_paper_is_answered_by_when(tmp_path):
     assert indrnn.verdict == "below 0.1 from 50 (1%), 0.01 from 200 (3%)"
     assert cell(report, "lstm", "T100").verdict == "below 0.1 from 250 (4%), 0.01 never"
     entry = record_of(runs[0], 0.5)
-    entry["sittings"] = [{"device": "x", "versions": {}, "peak_bytes": n * 10**9} for n in (1, 2)]
+    about = {"device": "x", "seconds": 18.0} | {key: entry[key] for key in ("commit", "source", "versions")}
+    entry["sittings"] = [about | {"updates": [3000 * n, 3000 * (n + 1)], "peak_bytes": (n + 1) * 10**9} for n in (0, 1)]
     record.write(tmp_path / runs[0].signature, entry, [])
     assert cell(judged.report("figure2_adding", "fast", tmp_path), "rnn_tanh", "T100").reached[0.1][0] is None
     text = render.markdown(judged.report("figure2_adding", "fast", tmp_path), "../runs")
-    assert "800 updates, 0.0256M examples, 0.6 min, 2 GB" in text
+    assert "6,000 updates, 0.192M examples, 0.6 min, 2 GB" in text
     assert "0.1: 250 250 250; 0.01: never never never" in render.csv(report)
 
 

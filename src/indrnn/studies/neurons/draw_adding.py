@@ -5,8 +5,9 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from indrnn.adding_numbers import SOLVED
 from indrnn.studies.neurons.activations import Activations
-from indrnn.studies.neurons.integrator import KINDS, SOLVED, Cut
+from indrnn.studies.neurons.integrator import KINDS, Cut
 
 DARK, MIDDLE, LIGHT = "#00366f", "#d1495b", "#e0a100"
 QUIET = {"color": "#c4c4c4", "linewidth": 0.5}

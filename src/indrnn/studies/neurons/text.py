@@ -4,11 +4,12 @@ import math
 import statistics
 from typing import Any
 
+from indrnn.adding_numbers import SOLVED
 from indrnn.configs import PROFILES
 from indrnn.markdown_text import aligned, bullets
 from indrnn.studies.neurons import integrator, over_time, trained, weights
 from indrnn.studies.neurons.activations import Activations
-from indrnn.studies.neurons.integrator import KINDS, SOLVED, Cut
+from indrnn.studies.neurons.integrator import KINDS, Cut
 from indrnn.studies.neurons.over_time import Gradients
 from indrnn.studies.neurons.weights import Weights
 from indrnn.studies.summary import geometric, plus_minus, where_from
