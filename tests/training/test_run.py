@@ -226,6 +226,20 @@ def test_what_a_killed_process_was_writing_does_not_stay(config):
     assert sorted(p.name for p in folder(cfg).iterdir()) == LEFT
 
 
+def test_a_run_that_another_process_ended_meanwhile_is_not_made_again(config, monkeypatch):
+    cfg = config(*SMALL)
+    done = train(cfg)
+    looks = []
+
+    def late(where):
+        looks.append(where)
+        return None if len(looks) == 1 else record.load(where)
+
+    monkeypatch.setattr(record, "read", late)
+    monkeypatch.setattr("indrnn.training.run.build", None)
+    assert train(cfg) == done and len(looks) == 2
+
+
 def test_without_its_data_a_run_says_so_in_its_record_and_is_tried_again(config, tmp_path, monkeypatch):
     monkeypatch.setenv("INDRNN_DATA", str(tmp_path / "nowhere"))
     cfg = config("experiment=smnist", "model=lstm", "model.hidden_size=4")

@@ -46,11 +46,12 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     if cfg.machine.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
         raise UserError("There is no GPU that torch can use on this machine: leave machine=gpu out.")
     folder = folder_of(cfg)
-    done = record.read(folder)
-    other = done and not digests.agree(digests.of_record(done), digests.of(configs.signed(cfg)["data"]))
-    if done and done["status"] in record.FINAL and not (cfg.machine.fresh or other):
+    if stands(cfg, done := record.read(folder)):
         return done
     with only_one(folder):
+        if stands(cfg, done := record.read(folder)):  # another process has ended it meanwhile
+            return done
+        other = done and of_other_data(cfg, done)
         if other:
             log.warning("%s was trained on other data: it is set aside, and the run is trained anew.", folder)
         if other or cfg.machine.fresh:
@@ -101,6 +102,15 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     if stop:
         sys.exit(128 + stop)
     return done
+
+
+def stands(cfg: DictConfig, done: dict[str, Any] | None) -> bool:
+    """Whether a run need not be trained: its record is final, of today's data, and nobody asks for it anew."""
+    return bool(done) and done["status"] in record.FINAL and not cfg.machine.fresh and not of_other_data(cfg, done)
+
+
+def of_other_data(cfg: DictConfig, done: dict[str, Any]) -> bool:
+    return not digests.agree(digests.of_record(done), digests.of(configs.signed(cfg)["data"]))
 
 
 def build(cfg: DictConfig) -> tuple[Data, Task]:

@@ -143,6 +143,8 @@ class Sitting:
         sums.unlink(missing_ok=True)  # of an earlier end
         if final and task.best:
             save_tensors(self.folder / "weights.pt", task.best["network"])
+        elif final:
+            (self.folder / "weights.pt").unlink(missing_ok=True)  # of an earlier end
         if final:
             predictions.write(self.folder, task.predictions() if status == "finished" else None)
         record.write(self.folder, done, self.held["curve"])
