@@ -55,3 +55,9 @@ def test_a_full_disk_is_told_with_the_folder_and_a_named_file_stays_as_it_is(tmp
         with pytest.raises(OSError, match=words):
             with reproduce.only_one(tmp_path):
                 raise error
+
+
+def test_a_plan_says_how_many_runs_follow_when_candidates_are_chosen(tmp_path, capsys):
+    words = {"table": ["table1_mnist"], "profile": "fast", "column": ["smnist"], "only_list": True}
+    reproduce.main(choice(tmp_path, **words))
+    assert "21 runs: 21 to do\n6 more follow when validation has chosen" in capsys.readouterr().out

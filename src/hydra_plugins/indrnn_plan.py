@@ -67,7 +67,7 @@ class PlanSweeper(Sweeper):
     ):
         self.tables, self.profile, self.columns = tables, profile, columns
         self.seeds, self.smoke, self.max_batch_size = seeds, smoke, max_batch_size
-        self.fresh = False
+        self.folder, self.fresh = "runs", False
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.folder, self.fresh = config.machine.runs, config.machine.fresh
@@ -89,29 +89,39 @@ class PlanSweeper(Sweeper):
 
         # Hydra composes a config of its own before any sweep and may need an experiment for it; the plan has its own.
         arguments = [argument for argument in arguments if not argument.startswith(("experiment=", "machine.fresh="))]
+        folder = files.ROOT / self.folder
+        what = self.tables, self.profile, self.columns, self.seeds, arguments, self.smoke
+
+        def not_done(planned: "list[Run]") -> "list[Run]":
+            return [run for run in planned if plan.state(run, folder) not in record.FINAL]
+
         try:
-            planned = plan.runs(self.tables, self.profile, self.columns, self.seeds, arguments, self.smoke)
+            if self.fresh:
+                for run in plan.runs(*what):
+                    record.set_aside(folder / run.signature)
+            planned = plan.runs(*what, folder)
         except UserError as error:
             raise CompactHydraException(str(error)) from None
-        folder = files.ROOT / self.folder
-        if self.fresh:
-            for run in planned:
-                record.set_aside(folder / run.signature)
-        todo = [run for run in planned if plan.state(run, folder) not in record.FINAL]
+        todo = not_done(planned)
         print(f"{len(planned)} runs planned, {len(planned) - len(todo)} done before, {len(todo)} to do", flush=True)
         if older := plan.reused(planned, folder):
             print(older, flush=True)
-        if not todo:
-            return []
         for name in ("hydra", "hydra_plugins"):  # launchers would list all overrides of every run
             logging.getLogger(name).setLevel(logging.WARNING)
-        jobs = [["machine.progress=false", *run.labels, *run.overrides] for run in todo]
-        try:
-            with Watch(todo, folder):
-                returns = self._launch(jobs)
-        except KeyboardInterrupt:
-            raise SystemExit(130) from None
-        self._complain(todo, returns)
+        tried, returns = [], []
+        while todo:
+            jobs = [["machine.progress=false", *run.labels, *run.overrides] for run in todo]
+            try:
+                with Watch(todo, folder):
+                    returns += self._launch(jobs)
+            except KeyboardInterrupt:
+                raise SystemExit(130) from None
+            tried += todo
+            seen = {run.signature for run in tried}
+            todo = [run for run in not_done(plan.runs(*what, folder)) if run.signature not in seen]
+            if todo:
+                print(f"{len(todo)} more to do, with what validation chose", flush=True)
+        self._complain(tried, returns)
         return returns
 
     def _launch(self, jobs: list[list[str]]) -> list[JobReturn]:

@@ -19,7 +19,7 @@ from typing import TextIO
 
 from indrnn import files, record
 from indrnn.errors import UserError
-from indrnn.tables import judged, plan, render, schema
+from indrnn.tables import candidates, judged, plan, render, schema
 
 LAUNCHERS = {  # how each is told how many runs to make at once, and what else it needs for ours
     "joblib": ("hydra.launcher.n_jobs={}",),
@@ -63,7 +63,18 @@ class Choice:
         return [override for override in self.overrides if not override.startswith("hydra")]
 
     def planned(self) -> list[plan.Run]:
-        return plan.runs(self.table, self.profile, self.column, self.seeds, self.signed, self.smoke)
+        """The runs that are asked for by now: a cell with several candidates chooses one on the way."""
+        return plan.runs(self.table, self.profile, self.column, self.seeds, self.signed, self.smoke, self.runs)
+
+    def waiting(self) -> int:
+        """How many runs follow once candidates are chosen."""
+        words = self.profile, self.column, self.seeds, self.signed, self.smoke
+        return sum(
+            candidates.later(cell.runs)
+            for table in map(schema.load_table, self.tables)
+            for cell in plan.plan(table, *words)
+            if candidates.undecided(table, cell.runs, judged.records(cell.runs, self.runs))
+        )
 
 
 def main(choice: Choice) -> int:
@@ -88,6 +99,8 @@ def show(choice: Choice) -> int:
         print(f"{run.signature}  {state:13}  {run.table}: {run.name}")
         print(f"{'':29}{shlex.join(['python', '-m', 'indrnn.train', *run.overrides])}")
     print(f"{states.total()} runs: {', '.join(f'{count} {state}' for state, count in sorted(states.items()))}")
+    if waiting := choice.waiting():
+        print(f"{waiting} more follow when validation has chosen among candidates with their first seed.")
     return 0
 
 
@@ -102,6 +115,7 @@ def reproduce(choice: Choice) -> int:
             launch(replace(choice, jobs=min(choice.jobs, left)), runs[0].overrides[0], lock)
         else:
             print(plan.reused(runs, choice.runs) or f"All {len(runs)} runs are done.")
+        runs = choice.planned()  # candidates may have been chosen
         if not any(judged.records(runs, choice.runs).values()):
             raise UserError("No run was made; the reason stands above.")
         files.remove_parts(out)

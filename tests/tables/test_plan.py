@@ -131,6 +131,51 @@ def test_candidates_are_runs_of_their_own():
     assert len(cells["indrnn_6", "smnist"].runs) == 2
 
 
+def test_a_cell_asks_for_the_first_seed_of_each_candidate_and_then_for_the_best_ones_others(tmp_path):
+    def asked() -> set[tuple[int, int]]:
+        planned = plan.runs(["table1_mnist"], "fast", ["smnist"], folder=tmp_path)
+        return {(run.candidate, run.seed) for run in planned if run.row == "LSTM"}
+
+    def made(candidate: int, **change) -> None:
+        every = plan.runs(["table1_mnist"], "fast", ["smnist"])
+        run = next(r for r in every if (r.row, r.candidate, r.seed) == ("LSTM", candidate, 0))
+        record.write(tmp_path / run.signature, record_of(run, **change), [])
+
+    scouts = {(0, 0), (1, 0), (2, 0)}
+    assert asked() == scouts
+    made(0, value=1.0, validated=3.0)
+    made(1, value=9.0, validated=2.0)
+    assert asked() == scouts
+    made(2, status="diverged")
+    assert asked() == scouts | {(1, 1), (1, 2)}
+    made(2, value=9.0, validated=1.0)
+    assert asked() == scouts | {(2, 1), (2, 2)}
+    assert len([run for run in plan.runs(["table1_mnist"], "fast", ["smnist"]) if run.row == "LSTM"]) == 9
+
+
+def test_a_sweep_goes_on_with_what_validation_chose(tmp_path, monkeypatch, capsys):
+    """Each launch makes what is asked for by then; a run that fails is not tried twice."""
+    sweeper = PlanSweeper(["table1_mnist"], "fast", ["smnist"], None, False)
+    sweeper.folder, launched, complained = str(tmp_path), [], []
+    every = {run.signature: run for run in plan.runs(["table1_mnist"], "fast", ["smnist"])}
+
+    def launch(jobs):
+        words = [set(job) for job in jobs]
+        found = [run for run in every.values() if any(set(run.overrides) <= job for job in words)]
+        launched.append(len(found))
+        for run in found:
+            if run.row != "IRNN":  # fails
+                made = record_of(run, validated=1.0 + run.candidate)
+                record.write(tmp_path / run.signature, made, [])
+        return [None] * len(jobs)
+
+    monkeypatch.setattr(sweeper, "_launch", launch)
+    monkeypatch.setattr(sweeper, "_complain", lambda tried, returns: complained.append((len(tried), len(returns))))
+    sweeper.sweep([])
+    assert launched == [3 * 3 + 4 * 3, 2 * 2] and complained == [(25, 25)]
+    assert "4 more to do, with what validation chose" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "call, words",
     [

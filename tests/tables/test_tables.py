@@ -42,7 +42,7 @@ def test_paper_judges_numbers(tmp_path):
     assert verdicts["gru"] == "no number in the paper"
     assert verdicts["urnn"] == "cited"
     assert cell(report, "lstm", "smnist").gap == pytest.approx(0.7)
-    assert cell(report, "lstm", "pmnist").verdict == "incomplete 0/9"
+    assert cell(report, "lstm", "pmnist").verdict == "incomplete 0/5"
     assert not report.complete and report.missing
 
 
@@ -82,11 +82,16 @@ def test_validation_chooses_among_candidates(tmp_path):
     chosen = cell(report, "lstm", "smnist")
     taken = report.table.rows["lstm"].candidates[1][0]
     assert chosen.ours.values == (2.0,) * 3
-    assert chosen.chosen == f"best of 3 on validation: {taken}"
-    assert f"LSTM, MNIST: best of 3 on validation: {taken}." in render.markdown(report, None)
+    assert chosen.chosen == f"best of 3 on validation with seed 0: {taken}"
+    text = render.markdown(report, None)
+    assert f"LSTM, MNIST: best of 3 on validation with seed 0: {taken}." in text
+    assert "each is trained with the first seed; validation chooses" in " ".join(text.split())
+    assert len(chosen.found) == 5  # the other candidates' other seeds are not asked for
+    shutil.rmtree(tmp_path / chosen.runs[1].signature)
+    assert cell(judged.report("table1_mnist", "paper", tmp_path), "lstm", "smnist").verdict == "incomplete 2/3"
     shutil.rmtree(tmp_path / chosen.runs[0].signature)
     report = judged.report("table1_mnist", "paper", tmp_path)
-    assert cell(report, "lstm", "smnist").verdict == "incomplete 8/9"
+    assert cell(report, "lstm", "smnist").verdict == "incomplete 2/5"
     assert not cell(report, "lstm", "smnist").ours.values
 
 
@@ -104,7 +109,7 @@ def test_a_row_may_read_another_metric_of_the_same_runs(tmp_path):
     assert static.verdict == dynamic.verdict == "reproduced"
     rows = {line["row"]: line["metric"] for line in csv.DictReader(render.csv(report).splitlines())}
     assert rows[static.row.label] == "test/ppl" and rows[dynamic.row.label] == "test/dynamic_ppl"
-    assert report.planned == len({run.signature for run in plan.runs(["table3_ptb_word"], "paper")})
+    assert report.planned == len(plan.runs(["table3_ptb_word"], "paper", folder=tmp_path))
 
 
 def test_where_data_are_missing_the_footer_says_how_to_get_them(tmp_path):

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from indrnn import digests, record
-from indrnn.tables import claims, plan, profile_differences, verdict
+from indrnn.tables import candidates, claims, plan, profile_differences, verdict
 from indrnn.tables.schema import Column, Row, Table, load_table, only
 from indrnn.tables.verdict import Finding, Record, Sample
 
@@ -170,28 +170,28 @@ def result(table: Table, profile: str, cell: plan.Cell, found: dict[str, Record 
     metric = f"test/{row.metric or table.metric}"
     if not cell.runs:
         return Result(row, column, cell.column, (), (), Sample((), 0, cell.reason), cell.reason, metric)
-    planned = {run.signature: found[run.signature] for run in cell.runs}
-    candidates: dict[int, list[plan.Run]] = {}
-    for run in cell.runs:
-        candidates.setdefault(run.candidate, []).append(run)
-    entries = [[planned[run.signature] for run in runs] for runs in candidates.values()]
-    every = tuple(entry for group in entries for entry in group)
-    best, chosen = 0, ""
+    runs = tuple(candidates.asked_for(table, cell.runs, found))
+    planned = {run.signature: found[run.signature] for run in runs}
+    every, of_each, chosen = tuple(planned.values()), candidates.groups(runs), ""
     if reason := other_data(every):
-        mixed = Sample((), len(cell.runs), reason)
-        return Result(row, column, cell.column, cell.runs, every, mixed, reason, metric, found=planned)
-    if len(candidates) > 1:
-        best = verdict.best(entries, f"val/{table.metric}", table.lower_is_better)
-        if best is None:
-            missing = Sample((), len(cell.runs), verdict.pending(every))
-            return Result(row, column, cell.column, cell.runs, every, missing, missing.reason, metric, found=planned)
-        chosen = f"best of {len(candidates)} on validation: {', '.join(row.candidates[best])}"
-    ours = verdict.sample(entries[best], metric)
+        mixed = Sample((), len(runs), reason)
+        return Result(row, column, cell.column, runs, every, mixed, reason, metric, found=planned)
+    best = candidates.best(table, cell.runs, found)
+    if best is None:
+        pending = verdict.pending([*every, *[None] * candidates.later(cell.runs)])
+        missing = Sample((), len(runs) + candidates.later(cell.runs), pending)
+        return Result(row, column, cell.column, runs, every, missing, pending, metric, found=planned)
+    if len(of_each) > 1:
+        taken = ", ".join(row.candidates[best])
+        chosen = f"best of {len(of_each)} on validation with seed {of_each[best][0].seed}: {taken}"
+    runs = tuple(of_each[best])
+    made = tuple(planned[run.signature] for run in runs)
+    ours = verdict.sample(made, metric)
     judged = profile in table.judged
     words = ours.reason or f"not judged at {profile}"
     if judged:
         words = verdict.judge(ours, row.paper.get(cell.column), column.tolerance, table.lower_is_better)
-    runs, made, reached = tuple(candidates[best]), tuple(entries[best]), {}
+    reached = {}
     if table.stays_below and not ours.reason:
         curves = [record.curve(folder / run.signature) for run in runs]
         validated = f"val/{table.metric}"

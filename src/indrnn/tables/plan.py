@@ -13,7 +13,7 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from indrnn import configs, digests, provenance, record
 from indrnn.configs import PROFILES
 from indrnn.errors import UserError
-from indrnn.tables import schema
+from indrnn.tables import candidates, schema
 from indrnn.tables.schema import Column, Row, Table, only
 
 
@@ -150,12 +150,21 @@ def runs(
     seeds: list[int] | None = None,
     extra: Sequence[str] = (),
     smoke: bool = False,
+    folder: Path | None = None,
 ) -> list[Run]:
-    """The runs of several tables (the default ones if omitted), each signature once; the rest as in ``plan``."""
+    """The runs of several tables (the default ones if omitted), each signature once; the rest as in ``plan``.
+
+    Args:
+        folder: of records; given, only what they let a cell with several candidates ask for (``candidates``).
+    """
     found: dict[str, Run] = {}
-    for name in tables or schema.default_tables():
-        for cell in plan(schema.load_table(name), profile, columns, seeds, extra, smoke):
-            for run in cell.runs:
+    for table in map(schema.load_table, tables or schema.default_tables()):
+        for cell in plan(table, profile, columns, seeds, extra, smoke):
+            wanted: Iterable[Run] = cell.runs
+            if folder is not None and len({run.candidate for run in cell.runs}) > 1:
+                records = {run.signature: record.read(folder / run.signature) for run in cell.runs}
+                wanted = candidates.asked_for(table, cell.runs, records)
+            for run in wanted:
                 found.setdefault(run.signature, run)
     return list(found.values())
 

@@ -62,6 +62,11 @@ def headline(report: Report) -> list[str]:
             "Gap: our mean minus the paper's value [its 90% interval over seeds]; reproduced: the whole interval is "
             "within the tolerance."
         )
+    if report.profile in table.candidates_at and any(row.candidates for row in table.rows.values()):
+        lines.append(
+            "Of a row with several learning rates each is trained with the first seed; validation chooses, and the "
+            "other seeds are made with that one alone."
+        )
     if table.stays_below and report.profile in table.judged:
         bounds = " and ".join(f"{bound:g}" for bound in table.stays_below)
         lines.append(
