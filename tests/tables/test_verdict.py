@@ -96,6 +96,7 @@ def test_below_means_from_then_on(measured, expected):
 def test_the_slowest_seed_says_when():
     reached = {0.1: (600, 700, 650), 0.01: (1200, None, 1100), 0.001: (None,) * 3}
     assert verdict.when(reached, 6000) == "below 0.1 from 700 (12%), 0.01 by 2 of 3 seeds, 0.001 never"
+    assert verdict.when(reached, 6000, brief=True) == "0.1 at 12%, 0.01 by 2 of 3, 0.001 never"
     assert verdict.when({0.1: (None, None), 0.01: (None, None)}, 6000) == "never below 0.1"
 
 

@@ -28,6 +28,7 @@ class Result:
     chosen: str = ""
     found: dict[str, Record | None] = field(default_factory=dict)  # by signature, those of all candidates
     reached: dict[float, tuple[int | None, ...]] = field(default_factory=dict)  # Table.stays_below -> update per seed
+    brief: str = ""  # the verdict in fewer words, where it is long
 
     @property
     def paper(self) -> int | float | str | None:
@@ -191,7 +192,7 @@ def result(table: Table, profile: str, cell: plan.Cell, found: dict[str, Record 
     words = ours.reason or f"not judged at {profile}"
     if judged:
         words = verdict.judge(ours, row.paper.get(cell.column), column.tolerance, table.lower_is_better)
-    reached = {}
+    reached, brief = {}, "within, n too small" if words == verdict.WITHIN else ""
     if table.stays_below and not ours.reason:
         curves = [record.curve(folder / run.signature) for run in runs]
         validated = f"val/{table.metric}"
@@ -200,8 +201,9 @@ def result(table: Table, profile: str, cell: plan.Cell, found: dict[str, Record 
             for bound in table.stays_below
         }
         if words == verdict.CURVE:
-            words = verdict.when(reached, runs[0].config["trainer"]["max_updates"])
-    return Result(row, column, cell.column, runs, made, ours, words, metric, judged, chosen, planned, reached)
+            budget = runs[0].config["trainer"]["max_updates"]
+            words, brief = verdict.when(reached, budget), verdict.when(reached, budget, brief=True)
+    return Result(row, column, cell.column, runs, made, ours, words, metric, judged, chosen, planned, reached, brief)
 
 
 def other_data(entries: Iterable[Record | None]) -> str:

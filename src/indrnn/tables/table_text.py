@@ -35,7 +35,7 @@ def blocks(report: Report, links: str | None) -> list[Block]:
     heads = [*HEADS, *["cost of a run", "runs"] * (links is not None)]
     found = []
     for key, results in report.columns.items():
-        rows = [cells(result, table.number) for result in results.values()]
+        rows = [cells(result, table.number, links is None) for result in results.values()]
         if links is not None:
             rows = [[*row, cost(x), run_links(x, links)] for row, x in zip(rows, results.values(), strict=True)]
         found.append(Block(table.columns[key].label, heads, rows))
@@ -75,8 +75,12 @@ def parameters(report: Report) -> str:
     return "; ".join(texts)
 
 
-def cells(result: Result, number: str) -> list[str]:
-    """The six columns of a row; a value that is not there is a dash, and the verdict says why."""
+def cells(result: Result, number: str, brief: bool = True) -> list[str]:
+    """The six columns of a row; a value that is not there is a dash, and the verdict says why.
+
+    Args:
+        brief: for a terminal of 120 columns: a gap without its interval, and long verdicts in fewer words.
+    """
     row = result.row
     source = f" ({row.source})" if row.source.startswith("P") and result.paper not in (None, "-") else ""
     parameters = f"{result.parameters:,}" if result.parameters else "-"
@@ -87,16 +91,16 @@ def cells(result: Result, number: str) -> list[str]:
         parameters,
         f"{'-' if result.paper is None else result.paper}{source}",
         measured(result.ours, number) or "-",
-        gap(result, number),
-        result.verdict,
+        gap(result, number, brief),
+        (brief and result.brief) or result.verdict,
     ]
 
 
-def gap(result: Result, number: str) -> str:
+def gap(result: Result, number: str, brief: bool) -> str:
     """Our mean minus the paper's value, with its 90% interval over seeds where there are several."""
     if result.gap is None:
         return "-"
-    ends = result.gap_interval
+    ends = None if brief else result.gap_interval
     between = f" [{shown(ends[0], number, '+')}, {shown(ends[1], number, '+')}]" if ends else ""
     return f"{shown(result.gap, number, '+')}{between}"
 

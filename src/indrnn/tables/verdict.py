@@ -13,6 +13,7 @@ Record = dict[str, Any]
 SLACK = 1e-9  # 1.3 - 1.0 is not 0.3 in binary
 ROUNDING = 1e-14  # of the largest number: less than this is no variation
 CURVE = "curve, no number"  # of a paper that prints no more
+WITHIN = "within tolerance, n too small"
 LONG = 1e4  # from here on a number shows its power of ten: .2f would print every digit of an error that exploded
 
 
@@ -114,7 +115,7 @@ def judge(ours: Sample, paper: float | str | None, tolerance: float | None, lowe
     gap = ours.mean - paper
     if abs(gap) <= tolerance + SLACK:
         within = ours.interval and all(abs(end - paper) <= tolerance + SLACK for end in ours.interval)
-        return "reproduced" if within else "within tolerance, n too small"
+        return "reproduced" if within else WITHIN
     return "better" if (gap < 0) == lower_is_better else "worse"
 
 
@@ -127,24 +128,29 @@ def stays_below(curve: Sequence[dict[str, float]], metric: str, bound: float) ->
     return first
 
 
-def when(reached: dict[float, Sequence[int | None]], budget: int) -> str:
+def when(reached: dict[float, Sequence[int | None]], budget: int, brief: bool = False) -> str:
     """From which update on every seed stayed below each bound, with its share of the budget: the slowest seed decides.
 
     Args:
         reached: for every bound, the higher ones first, an update per seed, None where it was not reached.
         budget: updates.
+        brief: the shares alone, for a terminal.
     """
     texts = []
     for bound, updates in reached.items():
         done = [update for update in updates if update is not None]
         if not done:
+            if not texts:
+                return f"never below {bound:g}"
             texts.append(f"{bound:g} never")
             break
-        elif len(done) < len(updates):
-            texts.append(f"{bound:g} by {len(done)} of {len(updates)} seeds")
+        if len(done) < len(updates):
+            texts.append(f"{bound:g} by {len(done)} of {len(updates)}{'' if brief else ' seeds'}")
+        elif brief:
+            texts.append(f"{bound:g} at {max(done) / budget:.0%}")
         else:
             texts.append(f"{bound:g} from {max(done):,} ({max(done) / budget:.0%})")
-    return f"never below {texts[0].split()[0]}" if texts[0].endswith("never") else f"below {', '.join(texts)}"
+    return f"{'' if brief else 'below '}{', '.join(texts)}"
 
 
 @dataclass(frozen=True)
