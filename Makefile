@@ -17,8 +17,8 @@ RUN ?=
 
 # What the targets call.
 REPRODUCE = .venv/bin/python scripts/reproduce.py
-CHOICE = --profile '$(PROFILE)' --launcher '$(LAUNCHER)' --jobs '$(JOBS)' $(if $(SEEDS),--seeds '$(SEEDS)') \
-	$(if $(filter 1,$(FRESH)),--fresh)
+ANEW = $(if $(filter 1,$(FRESH)), --fresh)
+CHOICE = --profile '$(PROFILE)' --launcher '$(LAUNCHER)' --jobs '$(JOBS)' $(if $(SEEDS),--seeds '$(SEEDS)')$(ANEW)
 WHERE = $(if $(MACHINE),machine=$(MACHINE))
 PUBLISH = .venv/bin/python scripts/publish.py $(if $(REASON),--reason "$$REASON")
 VERIFY = .venv/bin/python scripts/verify.py

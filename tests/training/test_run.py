@@ -43,6 +43,7 @@ PLATEAU = (
     *DIGITS,
     "schedule@recipe.schedule=plateau",
     "recipe.schedule.patience=0",
+    "recipe.schedule.grace=null",
     "recipe.learning_rate=0.1",
     "recipe.schedule.factor=0.5",
     "trainer.val_every=2",
