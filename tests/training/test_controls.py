@@ -91,6 +91,7 @@ PARTS += [("plateau", part) for part in ("schedule", "best", "the optimizer of t
 
 @pytest.mark.parametrize("kind, part", PARTS)
 def test_a_part_of_the_state_that_is_left_out_is_found_out(halfway, tmp_path, monkeypatch, kind, part):
+    halfway(kind)  # made before anything is patched
     monkeypatch.setattr(Task, "load_state", left_out(part))
     found, expected = gone_on(halfway, kind, tmp_path)
     assert found != expected
@@ -98,6 +99,7 @@ def test_a_part_of_the_state_that_is_left_out_is_found_out(halfway, tmp_path, mo
 
 @pytest.mark.parametrize("kind", CARRIES)
 def test_a_state_that_is_not_carried_on_is_found_out(halfway, tmp_path, monkeypatch, kind):
+    halfway(kind)  # made before anything is patched
     original = LanguageModel.load_state
     monkeypatch.setattr(LanguageModel, "load_state", lambda task, state: original(task, state | {"carried": None}))
     found, expected = gone_on(halfway, kind, tmp_path)
@@ -107,6 +109,7 @@ def test_a_state_that_is_not_carried_on_is_found_out(halfway, tmp_path, monkeypa
 @pytest.mark.parametrize("kind", DROPS)
 def test_noise_that_does_not_follow_from_the_update_is_found_out(halfway, tmp_path, monkeypatch, kind):
     """What a generator that was not put right would draw."""
+    halfway(kind)  # made before anything is patched
     monkeypatch.setattr(updating, "noise_seed", lambda seed, update, rank: noise_seed(seed, update + 1, rank))
     found, expected = gone_on(halfway, kind, tmp_path)
     assert found != expected
@@ -115,6 +118,7 @@ def test_noise_that_does_not_follow_from_the_update_is_found_out(halfway, tmp_pa
 @pytest.mark.parametrize("kind", KINDS)
 def test_another_order_of_batches_is_found_out(halfway, tmp_path, monkeypatch, kind):
     """As of a loader that begins anew with the sitting."""
+    halfway(kind)  # made before anything is patched
     original = Data.drawn_here
     monkeypatch.setattr(Data, "drawn_here", lambda data, update: original(data, update - 8))
     found, expected = gone_on(halfway, kind, tmp_path)
@@ -124,6 +128,7 @@ def test_another_order_of_batches_is_found_out(halfway, tmp_path, monkeypatch, k
 @pytest.mark.parametrize("kind", KINDS)
 def test_another_seed_is_found_out(halfway, tmp_path, monkeypatch, kind):
     """Of the second half alone, from the checkpoint of the first."""
+    halfway(kind)  # made before anything is patched
     original = Sitting._load
 
     def load(self):
@@ -140,6 +145,7 @@ def test_batch_norm_statistics_are_made_anew_and_an_evaluation_without_is_found_
     halfway, tmp_path, monkeypatch, kind
 ):
     """They stand in the checkpoint and nothing depends on it: without those of the checkpoint the bits are the same."""
+    halfway(kind)  # made before anything is patched
     with monkeypatch.context() as patch:
         patch.setattr(Task, "load_state", left_out("buffers"))
         found, expected = gone_on(halfway, kind, tmp_path / "left out")
@@ -151,6 +157,7 @@ def test_batch_norm_statistics_are_made_anew_and_an_evaluation_without_is_found_
 
 def test_the_bound_left_out_is_found_out(halfway, tmp_path, monkeypatch):
     """It is no part of the state, but a part of every update."""
+    halfway("adding")  # made before anything is patched
     monkeypatch.setattr(Network, "constrain_", lambda network: [m.u.data.mul_(1.01) for m in network.layers])
     found, expected = gone_on(halfway, "adding", tmp_path)
     assert found != expected
