@@ -13,11 +13,10 @@ RUNS ?=
 NTU ?=
 WITHOUT ?=
 REASON ?=
-RUN ?=
 
 # What the targets call.
 REPRODUCE = .venv/bin/python scripts/reproduce.py
-ANEW = $(if $(filter 1,$(FRESH)), --fresh)
+ANEW = $(if $(filter-out 0 no false,$(FRESH)), --fresh)
 CHOICE = --profile '$(PROFILE)' --launcher '$(LAUNCHER)' --jobs '$(JOBS)' $(if $(SEEDS),--seeds '$(SEEDS)')$(ANEW)
 WHERE = $(if $(MACHINE),machine=$(MACHINE))
 PUBLISH = .venv/bin/python scripts/publish.py $(if $(REASON),--reason "$$REASON")

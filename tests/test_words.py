@@ -17,7 +17,8 @@ from indrnn.training.checks import seconds
 
 WORDS = """
 seed=-1 seed=4294967296 seed=1.5 seed=abc seed=true seed=null seed=nan seed= ~seed +sed=3
-machine.threads=0 machine.threads=two machine.threads=1.5 machine.threads=null ~machine.threads +machine.thread=2
+machine.threads=0 machine.threads=1000000000000 machine.threads=two machine.threads=1.5 machine.threads=null
+~machine.threads +machine.thread=2
 machine.devices=[1] machine.devices=0 machine.accelerator=gpus machine.accelerator=null
 machine.checkpoint_seconds=-1 machine.checkpoint_seconds=nan machine.progress=maybe machine.graph=maybe
 machine.eval_factor=0 machine.together=0 machine.compile=fast machine.runs= machine.runs=null

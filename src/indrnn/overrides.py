@@ -57,7 +57,12 @@ def refuse_no_choice(words: Iterable[str], conf: Path) -> None:
         except HydraException:
             continue
         group = conf / override.key_or_group
-        if group.is_dir() and not override.is_delete() and not isinstance(override.value(), str | list | ChoiceSweep):
+        if (
+            override.key_or_group
+            and group.is_dir()
+            and not override.is_delete()
+            and not isinstance(override.value(), str | list | ChoiceSweep)
+        ):
             there = ", ".join(sorted(path.stem for path in group.glob("*.yaml")))
             raise UserError(f"{word}: {override.key_or_group} is one of {there}.")
 

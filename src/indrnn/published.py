@@ -39,6 +39,10 @@ def refuse_damaged(results: Path, anew: Collection[str]) -> list[str]:
         return name.split("/")[1] not in anew if name.startswith("runs/") else not (results / name).exists()
 
     wrong = checksums.differing(results, sums)
+    unlisted = sorted(set(names(results)).difference(sums)) if sums else []
+    if strangers := [name for name in unlisted if name.startswith("runs/") and kept(name)]:
+        texts = ", ".join(str(results / name) for name in strangers)
+        raise UserError(f"{texts}: not listed in {path}. Nothing was written: publish these runs, or remove them.")
     if damaged := list(filter(kept, wrong)):
         texts = ", ".join(str(results / name) for name in damaged)
         raise UserError(f"{texts}: not what {path} says. Nothing was written: restore what is named.")

@@ -11,8 +11,9 @@ from test_ntu_build import built
 from test_run import folder
 from test_sitting import interrupt
 
-from indrnn import digests, record
-from indrnn.errors import UserError
+from indrnn import checksums, digests, record
+from indrnn.data import corpus
+from indrnn.errors import NoData, UserError
 from indrnn.tables import judged, plan, render
 from indrnn.training import tensors
 from indrnn.training.run import train
@@ -128,6 +129,53 @@ def test_data_that_change_during_the_training_end_in_no_record(config, source, t
             train(cfg)
     assert record.read(folder(cfg)) is None and not (folder(cfg) / "weights.pt").exists()
     assert train(cfg)["metrics"] == expected["metrics"]
+
+
+@pytest.mark.parametrize("when", ["after", "between"])
+def test_data_that_change_while_they_are_read_are_not_trained_on(config, tmp_path, monkeypatch, when):
+    source = Source("text", tmp_path)
+    expected = alone(config, source, "B", tmp_path)
+    cfg = config(*source.overrides)
+    source.use("A")
+    original = corpus.own
+
+    def exchanged(path):
+        content = original(path)
+        if path.name == ("test.txt" if when == "after" else "train.txt"):
+            source.use("B")
+        return content
+
+    with monkeypatch.context() as patch:
+        patch.setattr(corpus, "own", exchanged)
+        with pytest.raises(UserError, match="changed while they were read: start the same command again"):
+            train(cfg)
+    assert record.read(folder(cfg)) is None
+    assert train(cfg)["metrics"] == expected["metrics"]
+
+
+def test_a_finished_run_stays_where_its_new_data_cannot_be_read(config, tmp_path):
+    source = Source("text", tmp_path)
+    source.use("A")
+    cfg = config(*source.overrides)
+    done = train(cfg)
+    (source.place / "test.txt").unlink()
+    cfg.machine.fresh = True
+    with pytest.raises(NoData):
+        train(cfg)
+    assert record.read(folder(cfg)) == done and not (folder(cfg) / "earlier").exists()
+
+
+def test_a_kill_between_the_record_and_its_checksums_is_mended_at_the_next_start(config, monkeypatch):
+    cfg = config("experiment=quick/adding", "data.seq_len=10", "trainer.max_updates=2", "model.hidden_size=4")
+    with monkeypatch.context() as patch:
+        patch.setattr("indrnn.training.sitting.seal", lambda folder: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            train(cfg)
+    assert (folder(cfg) / "last.ckpt").exists() and not (folder(cfg) / "SHA256SUMS").exists()
+    done = record.read(folder(cfg))
+    assert train(cfg) == done
+    sums = checksums.read(folder(cfg) / "SHA256SUMS")
+    assert sums and not checksums.differing(folder(cfg), sums) and not (folder(cfg) / "last.ckpt").exists()
 
 
 def test_a_recording_that_is_overwritten_in_place_is_found_at_the_end(config, tmp_path, monkeypatch):

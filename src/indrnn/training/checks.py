@@ -62,6 +62,9 @@ def check_machine(machine: DictConfig) -> None:
     if machine.accelerator not in ACCELERATORS:
         raise UserError(f"machine.accelerator must be {', '.join(ACCELERATORS)}, not {machine.accelerator!r}.")
     positive(**{f"machine.{key}": machine.get(key) for key in COUNTS})
+    for key in COUNTS:
+        if machine[key] >= 2**31:
+            raise UserError(f"machine.{key} must be below 2^31, not {machine[key]}.")
     at_least(0, **{"machine.checkpoint_seconds": machine.checkpoint_seconds})
     if not machine.runs.strip():
         raise UserError("machine.runs must name a folder, such as runs.")

@@ -2,14 +2,12 @@
 
 import hashlib
 import logging
-import re
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
-
-TARGET = re.compile(r"^\s*_target_:\s*[\"']?([\w.]+)", re.MULTILINE)
 
 log = logging.getLogger(__name__)
 
@@ -26,13 +24,21 @@ def code_files(cfg: DictConfig) -> dict[str, dict[str, str]]:
         if source.schema != "file" or source.provider == "main":
             continue
         for path in sorted(Path(source.path).rglob("*.yaml")):
-            for target in used.intersection(TARGET.findall(path.read_text(encoding="utf-8"))):
+            for target in sorted(used & targets_of(path)):
                 name = path.relative_to(source.path).as_posix()
                 found[name] = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
                 log.warning(
                     "%s is code: it names %s, which is not indrnn's (%s in the record).", path, target, found[name]
                 )
     return {"code_files": found} if found else {}
+
+
+def targets_of(path: Path) -> set[str]:
+    """The classes outside indrnn that a file names; none where it is no yaml, which Hydra says of what it composes."""
+    try:
+        return targets(yaml.safe_load(path.read_bytes()))
+    except yaml.YAMLError:
+        return set()
 
 
 def targets(node: Any) -> set[str]:

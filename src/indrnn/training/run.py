@@ -25,7 +25,7 @@ from indrnn.training.checks import check, seconds
 from indrnn.training.compiled import OF_TORCH, compile_, how
 from indrnn.training.graph import graph_, release
 from indrnn.training.ranks import Rank, Ranks, check_devices, synchronise_batch_norm
-from indrnn.training.sitting import Sitting, folder_of, only_one, quiet_lightning
+from indrnn.training.sitting import CKPT, Sitting, folder_of, of_other_data, only_one, quiet_lightning, seal, stands
 from indrnn.training.wandb_listener import listener, stop_listening
 
 PRECISIONS = ("32-true", "tf32", "bf16-mixed")
@@ -46,32 +46,41 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     if cfg.machine.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
         raise UserError("There is no GPU that torch can use on this machine: leave machine=gpu out.")
     folder = folder_of(cfg)
-    if stands(cfg, done := record.read(folder)):
+    if stands(cfg, done := record.read(folder)) and not (folder / CKPT).exists():
         return done
     with only_one(folder):
-        if stands(cfg, done := record.read(folder)):  # another process has ended it meanwhile
+        if stands(cfg, done := record.read(folder)):  # another process has ended it meanwhile, or was killed at its end
+            seal(folder)
             return done
+        finished = done is not None and done["status"] in record.FINAL  # and stays until its data are there to go on
+        try:
+            data, task = build(cfg)
+        except Exception as error:
+            full, more = no_memory(error)
+            if not finished:
+                with torch.device("meta"):
+                    Sitting(cfg, *build(cfg)).end("out_of_memory", more)
+            raise OutOfMemory(f"Out of memory with the network ({full}): {NEEDS_LESS}") from None
+        before = digests.of(configs.signed(cfg)["data"])
+        try:
+            data.setup()
+        except NoData:
+            if not finished:
+                Sitting(cfg, data, task).end("no_data", {})
+            raise
+        except Exception as error:
+            full, more = no_memory(error)
+            if not finished:
+                Sitting(cfg, data, task).end("out_of_memory", more)
+            raise OutOfMemory(f"Out of memory with the data ({full}): {NEEDS_LESS}") from None
+        # A store of stand-ins may have been made anew just now.
+        if cfg.data.get("source") != "stand_in" and not digests.agree(before, data.digest()):
+            raise UserError(f"The data of {folder.name} changed while they were read: start the same command again.")
         other = done and of_other_data(cfg, done)
         if other:
             log.warning("%s was trained on other data: it is set aside, and the run is trained anew.", folder)
         if other or cfg.machine.fresh:
             record.set_aside(folder)
-        try:
-            data, task = build(cfg)
-        except Exception as error:
-            full, more = no_memory(error)
-            with torch.device("meta"):
-                Sitting(cfg, *build(cfg)).end("out_of_memory", more)
-            raise OutOfMemory(f"Out of memory with the network ({full}): {NEEDS_LESS}") from None
-        try:
-            data.setup()
-        except NoData:
-            Sitting(cfg, data, task).end("no_data", {})
-            raise
-        except Exception as error:
-            full, more = no_memory(error)
-            Sitting(cfg, data, task).end("out_of_memory", more)
-            raise OutOfMemory(f"Out of memory with the data ({full}): {NEEDS_LESS}") from None
         sitting = Sitting(cfg, data, task)
         if done and done["updates"] > task.update:  # it tells of a checkpoint that is gone
             for name in ("run.json", "curve.csv"):
@@ -102,15 +111,6 @@ def train(cfg: DictConfig) -> dict[str, Any]:
     if stop:
         sys.exit(128 + stop)
     return done
-
-
-def stands(cfg: DictConfig, done: dict[str, Any] | None) -> bool:
-    """Whether a run need not be trained: its record is final, of today's data, and nobody asks for it anew."""
-    return bool(done) and done["status"] in record.FINAL and not cfg.machine.fresh and not of_other_data(cfg, done)
-
-
-def of_other_data(cfg: DictConfig, done: dict[str, Any]) -> bool:
-    return not digests.agree(digests.of_record(done), digests.of(configs.signed(cfg)["data"]))
 
 
 def build(cfg: DictConfig) -> tuple[Data, Task]:

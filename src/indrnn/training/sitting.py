@@ -26,6 +26,8 @@ from indrnn.training.tensors import load_tensors, save_tensors, set_aside
 
 SPAN = ("updates", "seconds", "examples_a_second", "peak_bytes", "on_the_card")  # of a sitting: how it went
 
+CKPT = "last.ckpt"
+
 log = logging.getLogger(__name__)
 
 
@@ -40,7 +42,7 @@ class Sitting:
     def __init__(self, cfg: DictConfig, data: Data, task: Task):
         self.cfg, self.data, self.task = cfg, data, task
         self.config, self.folder = configs.signed(cfg), folder_of(cfg)
-        self.path, self.signature = self.folder / "last.ckpt", self.folder.name
+        self.path, self.signature = self.folder / CKPT, self.folder.name
         self.device = device_name(cfg.machine.accelerator, cfg.machine.devices)
         self.began, self.on_a_gpu = time.monotonic(), cfg.machine.accelerator in ("gpu", "cuda")
         if self.on_a_gpu:
@@ -149,9 +151,7 @@ class Sitting:
             predictions.write(self.folder, task.predictions() if status == "finished" else None)
         record.write(self.folder, done, self.held["curve"])
         if final:
-            kept = [name for name in record.FILES if (self.folder / name).exists()]
-            files.write_whole(sums, checksums.text(self.folder, kept))
-            self.path.unlink(missing_ok=True)
+            seal(self.folder)
         return done
 
     def _load(self) -> dict[str, Any]:
@@ -174,9 +174,25 @@ class Sitting:
         return past
 
 
+def seal(folder: Path) -> None:
+    """What a final record is followed by: SHA256SUMS of all that is kept, and no checkpoint any more."""
+    kept = [name for name in record.FILES if (folder / name).exists()]
+    files.write_whole(folder / checksums.NAME, checksums.text(folder, kept))
+    (folder / CKPT).unlink(missing_ok=True)
+
+
 def folder_of(cfg: DictConfig) -> Path:
     """Where a run's record and checkpoint are."""
     return files.ROOT / cfg.machine.runs / configs.signature(configs.signed(cfg))
+
+
+def stands(cfg: DictConfig, done: dict[str, Any] | None) -> bool:
+    """Whether a run need not be trained: its record is final, of today's data, and nobody asks for it anew."""
+    return bool(done) and done["status"] in record.FINAL and not cfg.machine.fresh and not of_other_data(cfg, done)
+
+
+def of_other_data(cfg: DictConfig, done: dict[str, Any]) -> bool:
+    return not digests.agree(digests.of_record(done), digests.of(configs.signed(cfg)["data"]))
 
 
 def untold(past: dict[str, Any]) -> dict[str, Any]:
