@@ -13,18 +13,18 @@ from forked import status, wait_for
 
 # A process that starts a worker, tells its id and waits; the worker says in a file what becomes of it.
 SWEEP = """
-import multiprocessing, os, signal, sys, time
+import contextlib, multiprocessing, os, signal, sys, time
 from indrnn.training import parent
 
 def work(told, between):
     parent.LOOK = 0.05
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        with parent.ends_with_its_parent():
-            if not between:
-                time.sleep(60)
-    except SystemExit:
-        open(told, "w").write("stopped as at SIGTERM")
+    with contextlib.suppress(SystemExit), parent.ends_with_its_parent():
+        try:
+            time.sleep(0 if between else 60)
+        except SystemExit:  # in there, as a run writes its checkpoint: behind it the process may end at once
+            open(told, "w").write("stopped as at SIGTERM")
+            raise
     time.sleep(60)
 
 if __name__ == "__main__":
