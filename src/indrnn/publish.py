@@ -125,7 +125,6 @@ def renew(
     """
     reason = " ".join(reason.split())
     touched = published.refuse_damaged(results, anew)
-    record.refuse_damaged(path for path in (results / "runs").glob("[!.]*") if path.name not in anew)
     with tempfile.TemporaryDirectory(prefix="indrnn-publish-") as folder:
         stage = Path(folder)
         before = published.copy(results, stage)
