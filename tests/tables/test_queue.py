@@ -74,6 +74,9 @@ def test_other_machines_and_records_without_sittings_say_nothing_of_the_speed_he
     assert all(place.seconds is None for place in queue.places(runs[2:], tmp_path))
     assert "unknown" in queue.costs(queue.places(runs[2:], tmp_path))
     assert queue.places(runs[:1], tmp_path, "gpu")[0].seconds == pytest.approx(5990 * 0.1)
+    old = record_of(runs[2], status="interrupted") | {"device": "NVIDIA H100"}
+    record.write(tmp_path / runs[2].signature, old | {"wall_seconds": 60.0}, [])
+    assert queue.Speed(tmp_path, "gpu").seconds(runs[2].config) == pytest.approx(0.01)
 
 
 def test_costs_add_up_by_table(tmp_path, runs):

@@ -77,7 +77,9 @@ class Speed:
 
     def _pace(self, entry: Mapping[str, Any]) -> float | None:
         """Seconds an update in the last sitting here that made any; None where there is none."""
-        for sitting in reversed(entry.get("sittings", [])):  # older records do not know where each update was made
+        # Older records know their last sitting alone. A run that ended on a GPU began there; on a CPU it may not have.
+        whole = {"device": entry["device"], "updates": [0, entry["updates"]], "seconds": entry["wall_seconds"]}
+        for sitting in reversed(entry.get("sittings") or ([whole] if self.device is None else [])):
             on_a_cpu = sitting["device"].endswith(" cores)")
             here = not on_a_cpu if self.device is None else sitting["device"] == self.device
             first, last = sitting["updates"]
