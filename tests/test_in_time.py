@@ -1,4 +1,4 @@
-"""``--minutes`` for real: runs that are stopped in time, and go on at the next call; half a minute each, so it is slow."""
+"""``--minutes`` for real: runs that stop in time and go on at the next call. It takes two minutes, so it is slow."""
 
 import os
 import signal
