@@ -10,6 +10,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from indrnn.errors import UserError, positive
 from indrnn.layers import IndRNNLayer, bound_of
 from indrnn.layers.padding import reverse
+from indrnn.recurrence import transformed
 
 
 class IndRNN(nn.Module):
@@ -180,5 +181,8 @@ class _BoundedLayer(IndRNNLayer):
     def _used_u(self) -> Tensor:
         if not self.training:
             return self.u.clamp(-self.bound, self.bound)
+        if not isinstance(self.u, nn.Parameter) or transformed.active():
+            # functional_call's and torch.func's are not ours to change: the same numbers, and the same gradient
+            return self.u.detach().clamp(-self.bound, self.bound) + (self.u - self.u.detach())
         self.constrain_()
         return self.u.clone()  # for autograd to keep: the next forward may come before backward, and clips in place
