@@ -20,7 +20,19 @@ FLOORS = (
 )
 GROUND = {"__init__", "adding_numbers", "checksums", "configs", "damage", "digests", "errors", "files", "machine"}
 GROUND |= {"markdown_text", "out_of_memory", "overrides", "predictions", "provenance", "record", "splits"}
-ENTRANCES = {"again", "findings", "launching", "load", "publish", "published", "reproduce", "train", "verify", "why"}
+ENTRANCES = {
+    "again",
+    "findings",
+    "in_short",
+    "launching",
+    "load",
+    "publish",
+    "published",
+    "reproduce",
+    "train",
+    "verify",
+    "why",
+}
 SOURCES = sorted(HOUSE.rglob("*.py"))
 
 
