@@ -13,7 +13,7 @@ from pathlib import Path
 
 from indrnn import checksums, files, findings, markdown_text, published, record
 from indrnn.errors import UserError
-from indrnn.tables import changes, judged, milestones, plan, render, schema
+from indrnn.tables import changes, judged, milestones, plan, render, schema, trials
 
 RESULTS = files.ROOT / "results"
 OF_A_RUN = ("curve.csv", "weights.pt", "run.json")  # the record last: whoever finds it finds all
@@ -96,13 +96,14 @@ def publish(profile: str, runs: Path, results: Path = RESULTS, reason: str = "")
 
 
 def publish_milestones(runs: Path, results: Path = RESULTS, reason: str = "") -> Rendered:
-    """Copy the records and curves of conf/milestones, finished or not, then render all that is published.
+    """Copy the records and curves of conf/milestones and conf/trials.yaml, finished or not, then render all.
 
     Raises:
         UserError: there is none, or a record was made by code that no commit holds, or as in ``renew``; nothing is
             written then.
     """
     wanted = [signature for name in milestones.names() for signature in milestones.signatures(name)]
+    wanted += trials.signatures()
     found = {name: entry for name in wanted if (entry := record.read(runs / name))}
     if not found:
         published.refuse_damaged(results, ())  # which matters more
@@ -205,6 +206,7 @@ def render_all(results: Path = RESULTS) -> tuple[list[judged.Report], list[str]]
     profiles = [profile for profile in schema.PROFILES if (results / profile).is_dir()]
     reports = [report for profile in profiles for report in render_profile(profile, results)]
     findings.write(results, reports)
+    trials.write(results)
     return reports, milestones.render_all(results)
 
 

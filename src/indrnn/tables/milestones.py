@@ -24,10 +24,14 @@ DASHES, MARKERS = ("-", "--", ":"), "osDv<>ph"
 
 @dataclass
 class Entry:
-    """One of our runs, by the overrides that decide its signature."""
+    """One of our runs, by the overrides that decide its signature.
+
+    ``verdict``: whether a recipe is as this run's, where it was a trial: see ``tables.trials``.
+    """
 
     label: str
     overrides: list[str]
+    verdict: str = "open"
 
 
 @dataclass
