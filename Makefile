@@ -10,6 +10,7 @@ PYTHON ?=
 EXTRAS ?=
 MACHINE ?=
 RUNS ?=
+WORDS ?=
 NTU ?=
 WITHOUT ?=
 REASON ?=
@@ -25,6 +26,8 @@ BENCH = .venv/bin/python scripts/bench.py
 GRADIENTS = .venv/bin/python scripts/gradients.py
 START_OF_U = .venv/bin/python scripts/start_of_u.py
 WHY = .venv/bin/python scripts/why.py
+LIST_RUNS = .venv/bin/python scripts/runs.py
+COMPARE = .venv/bin/python scripts/compare.py
 FIGURES = .venv/bin/python scripts/figures.py
 GET_DATA = .venv/bin/python scripts/get_data.py
 TEST = .venv/bin/python -m pytest
@@ -37,8 +40,8 @@ PYTHONS = $(if $(PYTHON),'$(PYTHON)',python3 python3.12 python3.11)
 SETUP = scripts/setup.py --extras '$(EXTRAS)' $(if $(PYTHON),--this-python) \
 	$(if $(filter setup,$(MAKECMDGOALS)),,--quiet)
 
-.PHONY: help setup test test-slow house lint data plan reproduce-table why publish milestones tables verify adding mnist \
-	pmnist depth sensitivity ablations ptb-char ptb-word ntu bench gradients start-of-u figures smoke clean lock wandb-sync
+.PHONY: help setup test test-slow house lint data plan reproduce-table why runs compare publish milestones tables verify \
+	adding mnist pmnist depth sensitivity ablations ptb-char ptb-word ntu bench gradients start-of-u figures smoke clean lock wandb-sync
 .NOTPARALLEL:
 
 help:
@@ -79,6 +82,12 @@ reproduce-table: setup ## train what is not finished and print the tables beside
 
 why: setup ## what differs today from when a run was made, and what follows: RUN=signature
 	$(WHY) '$(RUN)'
+
+runs: setup ## list this machine's runs: what was typed, metric, updates, minutes, age (WORDS="adding lstm", WORDS=unfinished)
+	@$(LIST_RUNS) $(if $(WORDS),--words '$(WORDS)')
+
+compare: setup ## runs beside each other: mean ± std over seeds, what differs, intervals, curves (RUNS="3f2a 81b0" or WORDS=...)
+	@$(COMPARE) $(if $(RUNS),--run '$(RUNS)') $(if $(WORDS),--words '$(WORDS)')
 
 publish: setup ## copy records, curves and tables of this machine into results/ (REASON="..." where numbers change)
 	$(PUBLISH) --profile '$(PROFILE)'
@@ -134,9 +143,9 @@ figures: setup ## what single neurons remember, as figures and one experiment, i
 smoke: setup ## the cells of all tables at quick sizes with 2 updates, into a temporary folder
 	$(REPRODUCE) --smoke --launcher '$(LAUNCHER)' --jobs '$(JOBS)'
 
-clean: ## remove caches, rendered tables and temporary folders; runs/ only with RUNS=1
+clean: ## remove caches, rendered tables, pictures of comparisons; runs/ only with RUNS=1
 	find src scripts tests -type d -name __pycache__ -prune -exec rm -rf {} +
-	rm -rf .pytest_cache .ruff_cache runs/tables runs/.hydra
+	rm -rf .pytest_cache .ruff_cache runs/tables runs/compare runs/.hydra
 	$(if $(filter 1,$(RUNS)),rm -rf runs,@echo "runs/ is kept (make clean RUNS=1 removes it, too)")
 
 lock: ## compile requirements.lock and requirements-cluster.lock from pyproject.toml

@@ -20,7 +20,8 @@ FLOORS = (
 )
 GROUND = {"__init__", "adding_numbers", "checksums", "configs", "damage", "digests", "errors", "files", "machine"}
 GROUND |= {"markdown_text", "out_of_memory", "overrides", "predictions", "progress", "provenance", "record", "splits"}
-ENTRANCES = {"again", "findings", "load", "publish", "published", "reproduce", "train", "verify", "why"}
+ENTRANCES = {"again", "compare", "drawn_runs", "findings", "load", "publish", "published", "reproduce", "run_groups"}
+ENTRANCES |= {"runs", "train", "verify", "why"}
 SOURCES = sorted(HOUSE.rglob("*.py"))
 
 
