@@ -14,6 +14,7 @@ WORDS ?=
 NTU ?=
 WITHOUT ?=
 REASON ?=
+YES ?=
 
 # What the targets call.
 REPRODUCE = .venv/bin/python scripts/reproduce.py
@@ -21,6 +22,7 @@ ANEW = $(if $(filter-out 0 no false,$(FRESH)), --fresh)
 CHOICE = --profile '$(PROFILE)' --launcher '$(LAUNCHER)' --jobs '$(JOBS)' $(if $(SEEDS),--seeds '$(SEEDS)')$(ANEW)
 WHERE = $(if $(MACHINE),machine=$(MACHINE))
 PUBLISH = .venv/bin/python scripts/publish.py $(if $(REASON),--reason "$$REASON")
+SURE = $(if $(filter-out 0 no false,$(YES)), --yes)
 VERIFY = .venv/bin/python scripts/verify.py
 BENCH = .venv/bin/python scripts/bench.py
 GRADIENTS = .venv/bin/python scripts/gradients.py
@@ -89,11 +91,11 @@ runs: setup ## list this machine's runs: what was typed, metric, updates, minute
 compare: setup ## runs beside each other: mean ± std over seeds, what differs, intervals, curves (RUNS="3f2a 81b0" or WORDS=...)
 	@$(COMPARE) $(if $(RUNS),--run '$(RUNS)') $(if $(WORDS),--words '$(WORDS)')
 
-publish: setup ## copy records, curves and tables of this machine into results/ (REASON="..." where numbers change)
-	$(PUBLISH) --profile '$(PROFILE)'
+publish: setup ## what this machine's runs would make of results/; YES=1 writes it (REASON="..." where numbers change)
+	$(PUBLISH) --profile '$(PROFILE)'$(SURE)
 
-milestones: setup ## publish how far the runs of conf/milestones got, finished or not
-	$(PUBLISH) --milestones
+milestones: setup ## the same with how far the runs of conf/milestones got, finished or not
+	$(PUBLISH) --milestones$(SURE)
 
 tables: setup ## render results/ again from the published records alone
 	$(PUBLISH) --render
@@ -128,17 +130,17 @@ ptb-word: setup ## Penn Treebank by words: Table 3
 ntu: setup ## skeleton action recognition, NTU RGB+D: Table 4
 	$(REPRODUCE) $(CHOICE) --table table4_ntu $(WHERE)
 
-bench: setup ## speed and memory of layers and updates, into results/benchmarks: on a GPU, else on one CPU core
-	$(BENCH) $(if $(MACHINE),--device $(patsubst gpu,cuda,$(MACHINE)))
+bench: setup ## speed and memory of layers and updates, into runs/benchmarks: on a GPU, else on one CPU core (YES=1: results/)
+	$(BENCH)$(SURE) $(if $(MACHINE),--device $(patsubst gpu,cuda,$(MACHINE)))
 
-gradients: setup ## do networks of 21 layers train, and their gradients per layer, into results/gradients (2 minutes)
-	$(GRADIENTS)
+gradients: setup ## do networks of 21 layers train, and their gradients per layer, into runs/gradients (2 minutes; YES=1: results/)
+	$(GRADIENTS)$(SURE)
 
-start-of-u: setup ## why wide layers do not learn characters from u near 1: what results/start_of_u lacks (an hour)
-	$(START_OF_U)
+start-of-u: setup ## why wide layers do not learn characters from u near 1, into runs/start_of_u (hours; YES=1: what results/ lacks)
+	$(START_OF_U)$(SURE)
 
-figures: setup ## what single neurons remember, as figures and one experiment, into results/figures (4 minutes)
-	$(FIGURES) --profile '$(PROFILE)'
+figures: setup ## what single neurons remember, as figures and one experiment, into runs/figures (4 minutes; YES=1: results/)
+	$(FIGURES) --profile '$(PROFILE)'$(SURE)
 
 smoke: setup ## the cells of all tables at quick sizes with 2 updates, into a temporary folder
 	$(REPRODUCE) --smoke --launcher '$(LAUNCHER)' --jobs '$(JOBS)'
