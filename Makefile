@@ -5,6 +5,7 @@ JOBS ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 TABLE ?=
 SEEDS ?=
 FRESH ?=
+MINUTES ?=
 RUN ?=
 PYTHON ?=
 EXTRAS ?=
@@ -19,7 +20,8 @@ YES ?=
 # What the targets call.
 REPRODUCE = .venv/bin/python scripts/reproduce.py
 ANEW = $(if $(filter-out 0 no false,$(FRESH)), --fresh)
-CHOICE = --profile '$(PROFILE)' --launcher '$(LAUNCHER)' --jobs '$(JOBS)' $(if $(SEEDS),--seeds '$(SEEDS)')$(ANEW)
+IN_TIME = $(if $(MINUTES), --minutes '$(MINUTES)')
+CHOICE = --profile '$(PROFILE)' --launcher '$(LAUNCHER)' --jobs '$(JOBS)' $(if $(SEEDS),--seeds '$(SEEDS)')$(ANEW)$(IN_TIME)
 WHERE = $(if $(MACHINE),machine=$(MACHINE))
 PUBLISH = .venv/bin/python scripts/publish.py $(if $(REASON),--reason "$$REASON")
 SURE = $(if $(filter-out 0 no false,$(YES)), --yes)
@@ -79,7 +81,7 @@ data: setup ## fetch the data sets that may be fetched; or take in NTU RGB+D: NT
 plan: setup ## list the runs of the tables (TABLE=... for one): signature, state, command
 	$(REPRODUCE) --plan $(CHOICE) $(if $(TABLE),--table '$(TABLE)') $(WHERE)
 
-reproduce-table: setup ## train what is not finished and print the tables beside the paper's (TABLE=... for one; FRESH=1 all anew)
+reproduce-table: setup ## train what is not finished and print the tables beside the paper's (TABLE=... for one; MINUTES=8 stop in time; FRESH=1 all anew)
 	$(REPRODUCE) $(CHOICE) $(if $(TABLE),--table '$(TABLE)') $(WHERE)
 
 why: setup ## what differs today from when a run was made, and what follows: RUN=signature

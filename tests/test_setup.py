@@ -463,3 +463,5 @@ def test_the_variables_reach_the_command():
     done = make("--dry-run", "reproduce-table", "SEEDS=0,1", "TABLE=table2", "JOBS=3", "MACHINE=gpu", PROFILE="fast")
     words = " --profile 'fast' --launcher 'joblib' --jobs '3' --seeds '0,1' --table 'table2' machine=gpu\n"
     assert done.stdout.endswith(words)
+    done = make("--dry-run", "reproduce-table", "JOBS=9", "MINUTES=8", PROFILE="fast")
+    assert done.stdout.split()[-8:] == "--profile 'fast' --launcher 'joblib' --jobs '9' --minutes '8'".split()
