@@ -19,16 +19,28 @@ FLOORS = (
     ("entrances",),
 )
 GROUND = {"__init__", "adding_numbers", "checksums", "configs", "damage", "digests", "errors", "files", "machine"}
-GROUND |= {"markdown_text", "out_of_memory", "overrides", "predictions", "provenance", "record", "splits"}
-ENTRANCES = {
+GROUND = {
     "again",
+    "compare",
+    "drawn_runs",
     "findings",
     "in_short",
     "launching",
     "load",
+    "markdown_text",
+    "out_of_memory",
+    "overrides",
+    "places",
+    "predictions",
+    "progress",
+    "provenance",
     "publish",
     "published",
+    "record",
     "reproduce",
+    "run_groups",
+    "runs",
+    "splits",
     "train",
     "verify",
     "why",
