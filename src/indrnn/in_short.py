@@ -1,6 +1,5 @@
 """The head of results/findings.md, which is the first thing in the README: a sentence, and one number of each table."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,13 +25,27 @@ class Number:
     lstm: str
 
 
-def sentence(answers: Iterable[str]) -> str:
-    """How many claims of the papers hold, do not hold, and are open; one that holds in part is open."""
-    counts = Counter(KINDS.get(words, "open") for words in answers)
+def sentence(claims: Iterable[tuple[str, str]]) -> str:
+    """How many claims of the papers hold, do not hold, and are open; one that holds in part is open.
+
+    Args:
+        claims: what each came to, and what it says in few words, to be named among its like; nothing, if it is not.
+    """
+    kinds: dict[str, list[str]] = {"hold": [], "do not hold": [], "open": []}
+    for words, short in claims:
+        kinds[KINDS.get(words, "open")].append(short)
+    counts = {kind: len(named) for kind, named in kinds.items()}
     return (
-        f"Of {counts.total()} claims of the papers {counts['hold']} hold at the budgets that we could give them, "
-        f"{counts['do not hold']} do not hold, and {counts['open']} are open."
+        f"Of {sum(counts.values())} claims of the papers {counts['hold']} hold at the budgets that we could give them"
+        f"{such_as(kinds['hold'])}; {counts['do not hold']} do not hold{such_as(kinds['do not hold'])}; "
+        f"{counts['open']} are open."
     )
+
+
+def such_as(named: list[str]) -> str:
+    """``, such as that IndRNN does a, b and c``; empty where none is named."""
+    *others, last = list(filter(None, named)) or [""]
+    return f", such as that IndRNN {', '.join(others)}{' and ' * bool(others)}{last}" if last else ""
 
 
 def numbers(asked: Iterable[Number], results: Path, report: Callable[[str, str], Report]) -> list[str]:
