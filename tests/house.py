@@ -19,8 +19,10 @@ FLOORS = (
     ("entrances",),
 )
 GROUND = {"__init__", "adding_numbers", "checksums", "configs", "damage", "digests", "errors", "files", "machine"}
-GROUND |= {"markdown_text", "out_of_memory", "overrides", "predictions", "provenance", "record", "splits"}
-ENTRANCES = {"again", "findings", "in_short", "load", "publish", "published", "reproduce", "train", "verify", "why"}
+GROUND |= {"markdown_text", "out_of_memory", "overrides", "places", "predictions", "progress", "provenance", "record"}
+GROUND |= {"splits"}
+ENTRANCES = {"again", "compare", "drawn_runs", "findings", "in_short", "launching", "load", "publish", "published"}
+ENTRANCES |= {"reproduce", "run_groups", "runs", "train", "verify", "why"}
 SOURCES = sorted(HOUSE.rglob("*.py"))
 
 

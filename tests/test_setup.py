@@ -15,7 +15,7 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 HERE = "{}.{}".format(*sys.version_info)
 MAKE = shutil.which("make") or pytest.skip("make is not installed", allow_module_level=True)
-TARGETS = ["setup", "test", "test-slow", "house", "lint", "data", "plan", "reproduce-table", "why"]
+TARGETS = ["setup", "test", "test-slow", "house", "lint", "data", "plan", "reproduce-table", "why", "runs", "compare"]
 TARGETS += ["publish", "milestones", "tables", "verify", "adding", "mnist", "pmnist", "depth", "sensitivity"]
 TARGETS += ["ablations", "ptb-char", "ptb-word", "ntu"]
 TARGETS += ["bench", "gradients", "start-of-u", "figures", "smoke", "clean", "lock", "wandb-sync"]
@@ -463,3 +463,5 @@ def test_the_variables_reach_the_command():
     done = make("--dry-run", "reproduce-table", "SEEDS=0,1", "TABLE=table2", "JOBS=3", "MACHINE=gpu", PROFILE="fast")
     words = " --profile 'fast' --launcher 'joblib' --jobs '3' --seeds '0,1' --table 'table2' machine=gpu\n"
     assert done.stdout.endswith(words)
+    done = make("--dry-run", "reproduce-table", "JOBS=9", "MINUTES=8", PROFILE="fast")
+    assert done.stdout.split()[-8:] == "--profile 'fast' --launcher 'joblib' --jobs '9' --minutes '8'".split()

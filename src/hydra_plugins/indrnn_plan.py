@@ -45,7 +45,7 @@ ConfigStore.instance().store(group="hydra/sweeper", name="indrnn_plan", node=Pla
 
 
 class PlanSweeper(Sweeper):
-    """Launches the planned runs without a final record, each once.
+    """Launches the planned runs without a final record, each once, in the order of ``indrnn.tables.queue``.
 
     Args:
         tables: names in conf/table, the default ones if null.
@@ -67,10 +67,11 @@ class PlanSweeper(Sweeper):
     ):
         self.tables, self.profile, self.columns = tables, profile, columns
         self.seeds, self.smoke, self.max_batch_size = seeds, smoke, max_batch_size
-        self.folder, self.fresh = "runs", False
+        self.folder, self.fresh, self.accelerator = "runs", False, "cpu"
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.folder, self.fresh = config.machine.runs, config.machine.fresh
+        self.accelerator = config.machine.accelerator
         self.launcher: Launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
@@ -85,7 +86,7 @@ class PlanSweeper(Sweeper):
         """
         from indrnn import files, record
         from indrnn.errors import UserError
-        from indrnn.tables import plan
+        from indrnn.tables import plan, queue
 
         # Hydra composes a config of its own before any sweep and may need an experiment for it; the plan has its own.
         arguments = [argument for argument in arguments if not argument.startswith(("experiment=", "machine.fresh="))]
@@ -93,7 +94,7 @@ class PlanSweeper(Sweeper):
         what = self.tables, self.profile, self.columns, self.seeds, arguments, self.smoke
 
         def not_done(planned: "list[Run]") -> "list[Run]":
-            return [run for run in planned if plan.state(run, folder) not in record.FINAL]
+            return [place.run for place in queue.places(planned, folder, self.accelerator)]
 
         try:
             if self.fresh:

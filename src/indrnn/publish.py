@@ -11,9 +11,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from indrnn import checksums, files, findings, markdown_text, published, record
+from indrnn import checksums, files, findings, markdown_text, places, published, record
 from indrnn.errors import UserError
-from indrnn.tables import changes, judged, milestones, plan, render, schema
+from indrnn.tables import changes, judged, milestones, plan, render, schema, trials
 
 RESULTS = files.ROOT / "results"
 OF_A_RUN = ("curve.csv", "weights.pt", "run.json")  # the record last: whoever finds it finds all
@@ -23,20 +23,25 @@ OF_A_RUN = ("curve.csv", "weights.pt", "run.json")  # the record last: whoever f
 class Rendered:
     """What stands in results/ after a command: its tables, the names of its milestones, and the cells that changed.
 
-    ``touched``: files that were not as the last such command had left them.
+    ``touched``: files that were not as the last such command had left them. ``would``: what writing it would do, where
+    nothing was written.
     """
 
     reports: list[judged.Report]
     milestones: list[str]
     changed: list[changes.Change]
     touched: list[str]
+    would: list[str]
 
 
-def main(profile: str | None, of_milestones: bool, runs: Path, results: Path, reason: str = "") -> str:
+def main(
+    profile: str | None, of_milestones: bool, runs: Path, results: Path, reason: str = "", yes: bool = True
+) -> str:
     """Publish a profile, or conf/milestones, or neither; render results/ and, where it is RESULTS, the README's tables.
 
     Args:
         reason: as in ``renew``.
+        yes: without it, runs are not published into what the repository holds: what would happen is told.
 
     Returns:
         what is published there, which runs it misses, which published cells became others, which files others wrote.
@@ -45,13 +50,14 @@ def main(profile: str | None, of_milestones: bool, runs: Path, results: Path, re
         UserError: as ``publish``, ``publish_milestones`` and ``renew``.
     """
     source, folder = runs.resolve(), results.resolve()
+    dry = not yes and places.is_tracked(folder)
     if of_milestones:
-        done = publish_milestones(source, folder, reason)
+        done = publish_milestones(source, folder, reason, dry)
     elif profile is not None:
-        done = publish(profile, source, folder, reason)
+        done = publish(profile, source, folder, reason, dry)
     else:
         done = renew(folder, (), reason)
-    if folder == RESULTS:
+    if folder == RESULTS and not done.would:
         readme = files.ROOT / "README.md"
         files.write_whole(readme, with_tables(readme.read_text(encoding="utf-8")))
     lines = []
@@ -62,10 +68,12 @@ def main(profile: str | None, of_milestones: bool, runs: Path, results: Path, re
     lines += [f"milestones/{name}" for name in done.milestones if of_milestones or profile is None]
     lines += [f"{'filled' if change.filled else 'changed'}: {change}" for change in done.changed]
     lines += [f"written by another command: {name}" for name in done.touched]
+    if done.would:
+        lines += [f"Nothing was written: {places.SAY} would do this to {results}:", *done.would]
     return "\n".join(lines or [f"Nothing is published in {results}."])
 
 
-def publish(profile: str, runs: Path, results: Path = RESULTS, reason: str = "") -> Rendered:
+def publish(profile: str, runs: Path, results: Path = RESULTS, reason: str = "", dry: bool = False) -> Rendered:
     """Copy the final records and curves of a profile's plan, then render all that is published from the copies.
 
     Where a table asks for a run's network (``schema.Weights``), weights.pt is copied, too, with checksums beside it.
@@ -73,7 +81,7 @@ def publish(profile: str, runs: Path, results: Path = RESULTS, reason: str = "")
     Args:
         runs: the folder to publish from.
         results: the folder to publish to; records that it has already stay unless this machine has the same run.
-        reason: as in ``renew``.
+        reason, dry: as in ``renew``.
 
     Returns:
         what is published; what its tables miss stands in their cells.
@@ -92,26 +100,31 @@ def publish(profile: str, runs: Path, results: Path = RESULTS, reason: str = "")
         (stage / profile).mkdir(exist_ok=True)
         copy(final, runs, stage, plan.with_weights(profile))
 
-    return renew(results, final, reason, add)
+    return renew(results, final, reason, add, dry)
 
 
-def publish_milestones(runs: Path, results: Path = RESULTS, reason: str = "") -> Rendered:
-    """Copy the records and curves of conf/milestones, finished or not, then render all that is published.
+def publish_milestones(runs: Path, results: Path = RESULTS, reason: str = "", dry: bool = False) -> Rendered:
+    """Copy the records and curves of conf/milestones and conf/trials.yaml, finished or not, then render all.
 
     Raises:
         UserError: there is none, or a record was made by code that no commit holds, or as in ``renew``; nothing is
             written then.
     """
     wanted = [signature for name in milestones.names() for signature in milestones.signatures(name)]
+    wanted += trials.signatures()
     found = {name: entry for name in wanted if (entry := record.read(runs / name))}
     if not found:
         published.refuse_damaged(results, ())  # which matters more
         raise UserError(f"No run of conf/milestones has a record in {runs}: nothing to publish.")
-    return renew(results, found, reason, lambda stage: copy(found, runs, stage))
+    return renew(results, found, reason, lambda stage: copy(found, runs, stage), dry)
 
 
 def renew(
-    results: Path, anew: Collection[str], reason: str, add: Callable[[Path], None] = lambda stage: None
+    results: Path,
+    anew: Collection[str],
+    reason: str,
+    add: Callable[[Path], None] = lambda stage: None,
+    dry: bool = False,
 ) -> Rendered:
     """Render all of results/ in another folder, then take that over: results/ stays as it is where anything fails.
 
@@ -119,6 +132,7 @@ def renew(
         anew: signatures of the runs that come from elsewhere; the others have to be what SHA256SUMS says.
         reason: why published numbers become others, where they do; it is kept beside them (``tables.changes``).
         add: copies the runs that come from elsewhere into the folder.
+        dry: leave results/ as it is, and say what would become of it.
 
     Raises:
         UserError: a published run is damaged, or numbers become others without a reason; nothing is written then.
@@ -137,8 +151,10 @@ def renew(
             changes.add(stage, told, reason)
             for report in reports:  # their footers
                 render.write_texts(report, stage / report.profile, stage / "runs")
-        published.take_over(stage, results, before)
-    return Rendered(reports, courses, found, touched)
+        would = published.would(stage, results) if dry else []
+        if not dry:
+            published.take_over(stage, results, before)
+    return Rendered(reports, courses, found, touched, would)
 
 
 def copy(found: dict[str, dict], runs: Path, results: Path, weights: Collection[str] = ()) -> None:
@@ -205,6 +221,7 @@ def render_all(results: Path = RESULTS) -> tuple[list[judged.Report], list[str]]
     profiles = [profile for profile in schema.PROFILES if (results / profile).is_dir()]
     reports = [report for profile in profiles for report in render_profile(profile, results)]
     findings.write(results, reports)
+    trials.write(results)
     return reports, milestones.render_all(results)
 
 

@@ -1,5 +1,6 @@
 """What happens beside the training: checkpoints, stops between two updates, a progress bar."""
 
+import math
 import signal
 import threading
 import time
@@ -13,6 +14,7 @@ from tqdm import tqdm
 from indrnn.tasks import Task
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+EVERY = 2.0  # seconds between words of a run to who looks on
 
 
 class Interrupted(Exception):
@@ -96,6 +98,20 @@ class Checkpoint(Callback):
         if threading.current_thread() is threading.main_thread():
             for number, handler in self.previous.items():
                 signal.signal(number, handler)
+
+
+class Aloud(Callback):
+    """Lets a run say how far it is: at its start and then every two seconds, also while it validates and tests."""
+
+    def __init__(self, say: Callable[[], None]):
+        self.say, self.said = say, -math.inf
+
+    def on_train_start(self, *_: Any) -> None:
+        if time.monotonic() - self.said >= EVERY:
+            self.say()
+            self.said = time.monotonic()
+
+    on_train_batch_end = on_validation_batch_end = on_test_batch_end = on_train_start
 
 
 class UpdateBar(Callback):

@@ -20,7 +20,7 @@ from indrnn.machine import keep_pages, matrix_products
 from indrnn.networks import Network
 from indrnn.out_of_memory import asked_gib, free, out_of_memory, size
 from indrnn.tasks import CLIP, Diverged, Task
-from indrnn.training.callbacks import Checkpoint, Interrupted, UpdateBar
+from indrnn.training.callbacks import Aloud, Checkpoint, Interrupted, UpdateBar
 from indrnn.training.checks import check, seconds
 from indrnn.training.compiled import OF_TORCH, compile_, how
 from indrnn.training.graph import graph_, release
@@ -163,7 +163,7 @@ def fit(sitting: Sitting, logger: Logger | None) -> tuple[str, int]:
         with Ranks(machine.devices, follow, sitting.cfg) as rank:
             max_time = seconds(sitting.cfg.trainer.max_time)
             checkpoint = Checkpoint(sitting.save, machine.checkpoint_seconds, max_time, agree=rank.agree)
-            make_updates(sitting, rank, checkpoint, logger, [UpdateBar()] if machine.progress else [])
+            make_updates(sitting, rank, checkpoint, logger, [Aloud(sitting.say), *[UpdateBar()] * machine.progress])
     except Interrupted as interrupted:
         return "interrupted", interrupted.signal
     except Diverged:
@@ -214,7 +214,7 @@ def test(sitting: Sitting) -> tuple[str, dict[str, float]]:
     """
     task = sitting.task
     task.load_best()
-    testing = trainer(sitting.cfg, **Rank().options)
+    testing = trainer(sitting.cfg, callbacks=[Aloud(sitting.say)], **Rank().options)
     testing.test(task, datamodule=sitting.data, verbose=False)
     found = {name: float(value) for name, value in testing.callback_metrics.items()}
     for name in [name for name, value in found.items() if not math.isfinite(value)]:
