@@ -51,8 +51,8 @@ def test_no_number_of_the_paper_stands_beside_quick():
     assert papers["quick"] == "-" and papers["fast"] != "-"
 
 
-def test_a_table_that_is_not_published_has_no_number(tmp_path):
-    assert in_short.numbers(ASKED, tmp_path, report) == []
+def test_a_table_that_is_not_published_has_no_number_and_is_not_looked_at(tmp_path):
+    assert in_short.numbers([*ASKED, replace(ASKED[0], table="gone")], tmp_path, report) == []
 
 
 @pytest.mark.parametrize("what", ["column", "row", "lstm"])

@@ -9,6 +9,7 @@ from indrnn.configs import PROFILES
 from indrnn.errors import UserError
 from indrnn.tables import schema, table_text
 from indrnn.tables.judged import Report, Result
+from indrnn.tables.schema import Table
 
 HEADS = ["", "IndRNN", "LSTM", "paper", "profile", "where"]
 KINDS = {"holds": "hold", "reproduced": "hold", "does not hold": "do not hold"}  # what is neither is open
@@ -58,21 +59,24 @@ def numbers(asked: Iterable[Number], results: Path, report: Callable[[str, str],
     """
     rows = []
     for number in asked:
-        table = schema.load_table(number.table)
-        for name, known in ((number.column, table.columns), (number.row, table.rows), (number.lstm, table.rows)):
-            if name not in known:
-                raise UserError(
-                    f"conf/findings.yaml: {number.text!r} names {name!r}, which {table.name} does not have."
-                )
-        for profile in reversed(PROFILES):
-            page = f"{profile}/{table.name}.md"
-            if profile not in table.columns[number.column].profiles or not (results / page).exists():
-                continue
-            cells = report(table.name, profile).columns[number.column]
-            if not cells[number.row].ours.reason:
-                rows.append(line(number, cells[number.row], cells.get(number.lstm), table.number, profile, page))
+        pages = {profile: f"{profile}/{number.table}.md" for profile in reversed(PROFILES)}
+        there = {profile: page for profile, page in pages.items() if (results / page).exists()}
+        if there:
+            refuse_strangers(number, schema.load_table(number.table))
+        for profile, page in there.items():
+            found = report(number.table, profile)
+            cells = found.columns.get(number.column)
+            if cells and not cells[number.row].ours.reason:
+                rows.append(line(number, cells[number.row], cells.get(number.lstm), found.table.number, profile, page))
                 break
     return markdown_text.aligned(HEADS, rows) if rows else []
+
+
+def refuse_strangers(number: Number, table: Table) -> None:
+    """Raise UserError where a number names what its table does not have."""
+    for name, known in ((number.column, table.columns), (number.row, table.rows), (number.lstm, table.rows)):
+        if name not in known:
+            raise UserError(f"conf/findings.yaml: {number.text!r} names {name!r}, which {table.name} does not have.")
 
 
 def line(number: Number, ours: Result, lstm: Result | None, digits: str, profile: str, page: str) -> list[str]:
