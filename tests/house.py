@@ -22,7 +22,7 @@ GROUND = {"__init__", "adding_numbers", "checksums", "configs", "damage", "diges
 GROUND |= {"markdown_text", "out_of_memory", "overrides", "places", "predictions", "progress", "provenance", "record"}
 GROUND |= {"splits"}
 ENTRANCES = {"again", "compare", "drawn_runs", "findings", "in_short", "launching", "load", "publish", "published"}
-ENTRANCES |= {"reproduce", "run_groups", "runs", "train", "verify", "why"}
+ENTRANCES |= {"readme", "reproduce", "run_groups", "runs", "train", "verify", "why"}
 SOURCES = sorted(HOUSE.rglob("*.py"))
 
 

@@ -33,7 +33,7 @@ class Line:
     """A line of conf/findings.yaml: what is asked, and where the verdicts stand.
 
     ``claims``, ``cells``: names and rows of ``table``, in its ``columns`` or all; ``pairs``: the text of a pair of
-    rows; ``study``: one of STUDIES.
+    rows; ``study``: one of STUDIES. ``short``: what IndRNN does if it holds, for the sentence above all lines.
     """
 
     text: str
@@ -44,6 +44,7 @@ class Line:
     columns: list[str] = field(default_factory=list)
     pairs: str = ""
     study: str = ""
+    short: str = ""
 
 
 @dataclass
@@ -124,7 +125,7 @@ def page(results: Path, known: Iterable[Report] = ()) -> str:
     if not any(answered.values()):
         return ""
     text = ["# What we found", "", "## In short", ""]
-    text += markdown_text.wrapped(in_short.sentence(answer.words for _, answer in answered[CLAIMS]))
+    text += markdown_text.wrapped(in_short.sentence((answer.words, line.short) for line, answer in answered[CLAIMS]))
     text += ["", *in_short.numbers(lines.numbers, results, report), "", "## Verdicts", ""]
     text += markdown_text.bullets(
         [

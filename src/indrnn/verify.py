@@ -8,6 +8,7 @@ from pathlib import Path
 
 from indrnn import again, checksums, files, findings, provenance, publish, published, record
 from indrnn.errors import UserError
+from indrnn.readme import with_tables
 from indrnn.tables import changes, milestones, render, schema, trials
 from indrnn.tables.judged import Report
 
@@ -141,5 +142,5 @@ def wrong_tables(results: Path, made: dict[str, str]) -> Iterator[str]:
             if path.suffix in ENDS and f"{folder}/{path.name}" not in made and path.name != changes.NAME:
                 yield f"{folder}/{path.name}: of no table or milestone that there is"
     readme = files.ROOT / "README.md"
-    if results == publish.RESULTS and publish.with_tables(text := readme.read_text(encoding="utf-8")) != text:
+    if results == publish.RESULTS and with_tables(text := readme.read_text(encoding="utf-8")) != text:
         yield "README.md: shows other tables"
