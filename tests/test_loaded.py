@@ -11,7 +11,7 @@ from test_load import PUBLISHED
 from test_sitting import LANGUAGE
 
 import indrnn
-from indrnn import predictions, record
+from indrnn import files, predictions, record
 from indrnn.errors import UserError
 from indrnn.load import load_network
 from indrnn.training.run import train
@@ -103,10 +103,11 @@ def test_a_text_has_scores_of_every_step(config):
         assert torch.equal(scores.transpose(0, 1), run.network(torch.zeros(3, 2, dtype=torch.long))[0])
 
 
-def test_it_is_the_same_by_every_name_and_says_what_is_missing(tmp_path):
-    folder = PUBLISHED[0]
+def test_it_is_the_same_by_every_name_and_says_what_is_missing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = PUBLISHED[0].relative_to(files.ROOT)  # of the repository, from elsewhere
     run, network = indrnn.load(folder), load_network(str(folder))
-    assert run.record == record.read(folder) and run.config.seed == run.record["seed"]
+    assert run.record == record.read(PUBLISHED[0]) and run.config.seed == run.record["seed"]
     pairs = zip(run.network.state_dict().values(), network.state_dict().values(), strict=True)
     assert all(torch.equal(one, other) for one, other in pairs) and not run.network.training
     with pytest.raises(UserError, match="holds no trained network"):

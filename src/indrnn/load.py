@@ -16,7 +16,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from indrnn import checksums, configs, record
+from indrnn import checksums, configs, files, record
 from indrnn.errors import UserError
 from indrnn.layers import IndRNNUnit
 from indrnn.networks import Network
@@ -100,12 +100,13 @@ def load(folder: Path | str) -> Trained:
     """A finished run, ready to answer.
 
     Args:
-        folder: holds run.json and weights.pt, such as ``runs/<signature>`` or ``results/runs/827a92e8814a``.
+        folder: holds run.json and weights.pt, such as ``runs/<signature>`` or ``results/runs/827a92e8814a``; from where
+            one is or, if it is not there, in the repository.
 
     Raises:
         UserError: there is no record or no network, or it differs from SHA256SUMS beside it.
     """
-    folder = Path(folder)
+    folder = Path(folder) if Path(folder).exists() else files.ROOT / folder
     entry, path = record.read(folder), folder / "weights.pt"
     if not entry or not path.exists():
         raise UserError(f"{folder} holds no trained network (run.json and weights.pt of a finished run).")
