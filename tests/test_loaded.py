@@ -73,13 +73,14 @@ def test_memory_is_of_the_weights_in_steps(trained):
     assert indrnn.load(trained("model=gru", *TINY)[0]).memory() == {}
 
 
-@pytest.mark.parametrize("model", ["indrnn", "res_indrnn", "dense_indrnn"])
+@pytest.mark.parametrize("model", ["indrnn", "res_indrnn", "dense_indrnn", "lstm"])
 def test_it_leaves_as_a_program_of_any_batch_and_length(trained, tmp_path, model):
     words = [word for word in TINY if "hidden" not in word or model != "dense_indrnn"]
     dense = ["model.growth=2", "model.blocks=[1,1]"] if model == "dense_indrnn" else []
-    folder, rows = trained(f"model={model}", "recipe.batch_norm=after", *words, *dense)
+    folder, rows = trained(f"model={model}", *words, *dense)
     run = indrnn.load(folder)
-    program, path = run.export(torch.rand(2, 5, 2)), tmp_path / "network.pt2"
+    steps = 12 if model == "lstm" else 5  # of torch's own networks T is fixed
+    program, path = run.export(torch.rand(2, steps, 2)), tmp_path / "network.pt2"
     torch.export.save(program, path)
     x = torch.cat([inputs(rows["s9"])] * 3) + torch.arange(3)[:, None, None]
     np.savez(tmp_path / "x.npz", x=x.numpy(), y=run.predict(x).numpy())

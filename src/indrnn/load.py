@@ -6,6 +6,7 @@ Shapes: B batch, T time, M input, N neurons, K outputs.
 """
 
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -86,13 +87,16 @@ class Trained:
     def export(self, x: Tensor) -> torch.export.ExportedProgram:
         """``predict`` without lengths as a program that runs without this config: torch.export.save and load it.
 
-        B and T are free. The recurrence stays one node: whoever loads the program imports ``indrnn.recurrence`` first.
+        B is free; so is T, but for torch's own networks, whose steps are written out: there it is that of x. The
+        recurrence stays one node: whoever loads the program imports ``indrnn.recurrence`` first.
 
         Args:
             x: an example, (B, T, M), with B and T above 1.
         """
-        free = {0: torch.export.Dim("B"), 1: torch.export.Dim("T")}
-        with torch.no_grad():
+        free = {0: torch.export.Dim("B")} | ({1: torch.export.Dim("T")} if self.u else {})
+        with torch.no_grad(), warnings.catch_warnings():
+            # torch says it of its own networks, whose list of weights is of their parameters
+            warnings.filterwarnings("ignore", message="The tensor attributes? .*_flat_weights")
             return torch.export.export(self.answer, (x,), dynamic_shapes=(free,))
 
 
