@@ -21,8 +21,8 @@ FLOORS = (
 GROUND = {"__init__", "adding_numbers", "checksums", "configs", "damage", "digests", "errors", "files", "machine"}
 GROUND |= {"markdown_text", "out_of_memory", "overrides", "places", "predictions", "progress", "provenance", "record"}
 GROUND |= {"splits"}
-ENTRANCES = {"again", "compare", "drawn_runs", "findings", "launching", "load", "publish", "published", "reproduce"}
-ENTRANCES |= {"run_groups", "runs", "train", "verify", "why"}
+ENTRANCES = {"again", "compare", "drawn_runs", "findings", "launching", "load", "missing_data", "publish"}
+ENTRANCES |= {"published", "reproduce", "run_groups", "runs", "train", "verify", "why"}
 SOURCES = sorted(HOUSE.rglob("*.py"))
 
 

@@ -67,11 +67,13 @@ class PlanSweeper(Sweeper):
     ):
         self.tables, self.profile, self.columns = tables, profile, columns
         self.seeds, self.smoke, self.max_batch_size = seeds, smoke, max_batch_size
-        self.folder, self.fresh, self.accelerator = "runs", False, "cpu"
+        self.folder, self.fresh, self.accelerator, self.here = "runs", False, "cpu", False
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        from indrnn.missing_data import launched_here
+
         self.folder, self.fresh = config.machine.runs, config.machine.fresh
-        self.accelerator = config.machine.accelerator
+        self.accelerator, self.here = config.machine.accelerator, launched_here(config)
         self.launcher: Launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
@@ -79,12 +81,13 @@ class PlanSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Sequence[JobReturn]:
         """Train what is not done; a run that fails does not stop the others, but the exit code says so.
 
-        With machine.fresh=true what there is of the planned runs is first set aside, all of it.
+        With machine.fresh=true what there is of the planned runs is first set aside, all of it. Runs whose data are not
+        on this machine are left out, and that is told before the first of the others.
 
         Raises:
             CompactHydraException: a name that does not exist, or runs that failed; one sentence.
         """
-        from indrnn import files, record
+        from indrnn import files, missing_data, record
         from indrnn.errors import UserError
         from indrnn.tables import plan, queue
 
@@ -109,6 +112,10 @@ class PlanSweeper(Sweeper):
             print(older, flush=True)
         for name in ("hydra", "hydra_plugins"):  # launchers would list all overrides of every run
             logging.getLogger(name).setLevel(logging.WARNING)
+        seen = {run.signature for run in todo}
+        todo, lacking = missing_data.sorted_out(todo, folder) if self.here else (todo, [])
+        for sentence in lacking:
+            print(sentence, file=sys.stderr, flush=True)
         tried, returns = [], []
         while todo:
             jobs = [["machine.progress=false", *run.labels, *run.overrides] for run in todo]
@@ -118,11 +125,13 @@ class PlanSweeper(Sweeper):
             except KeyboardInterrupt:
                 raise SystemExit(130) from None
             tried += todo
-            seen = {run.signature for run in tried}
             todo = [run for run in not_done(plan.runs(*what, folder)) if run.signature not in seen]
+            seen |= {run.signature for run in todo}
             if todo:
                 print(f"{len(todo)} more to do, with what validation chose", flush=True)
         self._complain(tried, returns)
+        if lacking:
+            raise CompactHydraException("Not all data are here, as told above.")
         return returns
 
     def _launch(self, jobs: list[list[str]]) -> list[JobReturn]:
