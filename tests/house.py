@@ -18,10 +18,10 @@ FLOORS = (
     ("studies", "bench"),
     ("entrances",),
 )
-GROUND = {"__init__", "adding_numbers", "checksums", "configs", "damage", "digests", "errors", "files", "machine"}
-GROUND |= {"markdown_text", "out_of_memory", "overrides", "places", "predictions", "progress", "provenance", "record"}
-GROUND |= {"splits"}
-ENTRANCES = {"again", "compare", "drawn_runs", "findings", "launching", "load", "missing_data", "publish"}
+GROUND = {"__init__", "adding_numbers", "aloud", "checksums", "configs", "damage", "digests", "errors", "files"}
+GROUND |= {"machine", "markdown_text", "out_of_memory", "overrides", "places", "predictions", "progress", "provenance"}
+GROUND |= {"record", "splits"}
+ENTRANCES = {"again", "compare", "drawn_runs", "findings", "how_far", "launching", "load", "missing_data", "publish"}
 ENTRANCES |= {"published", "reproduce", "run_groups", "runs", "train", "verify", "why"}
 SOURCES = sorted(HOUSE.rglob("*.py"))
 

@@ -87,7 +87,7 @@ class PlanSweeper(Sweeper):
         Raises:
             CompactHydraException: a name that does not exist, or runs that failed; one sentence.
         """
-        from indrnn import files, missing_data, record
+        from indrnn import aloud, files, missing_data, record
         from indrnn.errors import UserError
         from indrnn.tables import plan, queue
 
@@ -103,17 +103,19 @@ class PlanSweeper(Sweeper):
             if self.fresh:
                 for run in plan.runs(*what):
                     record.set_aside(folder / run.signature)
-            planned = plan.runs(*what, folder)
+            with aloud.Step("planning the runs", first=False):
+                planned = plan.runs(*what, folder)
+                todo = not_done(planned)
         except UserError as error:
             raise CompactHydraException(str(error)) from None
-        todo = not_done(planned)
         print(f"{len(planned)} runs planned, {len(planned) - len(todo)} done before, {len(todo)} to do", flush=True)
         if older := plan.reused(planned, folder):
             print(older, flush=True)
         for name in ("hydra", "hydra_plugins"):  # launchers would list all overrides of every run
             logging.getLogger(name).setLevel(logging.WARNING)
         seen = {run.signature for run in todo}
-        todo, lacking = missing_data.sorted_out(todo, folder) if self.here else (todo, [])
+        with aloud.Step("looking whether all data are here", first=False):
+            todo, lacking = missing_data.sorted_out(todo, folder) if self.here else (todo, [])
         for sentence in lacking:
             print(sentence, file=sys.stderr, flush=True)
         tried, returns = [], []
@@ -168,7 +170,7 @@ def trace(error: BaseException) -> str:
 
 
 class Watch(threading.Thread):
-    """Looks at the records of the launched runs once a second: one line per run that ended, and a bar in a terminal.
+    """Looks at the launched runs once a second: a line per run that ended, and a bar, or a line from time to time.
 
     Launchers only return when all is over, and their workers are other processes or other machines; the records are
     what all of them share.
@@ -185,7 +187,10 @@ class Watch(threading.Thread):
     def __enter__(self) -> "Watch":
         from tqdm import tqdm
 
-        self.bar = tqdm(total=len(self.runs), unit="run", disable=not sys.stderr.isatty(), dynamic_ncols=True)
+        from indrnn.how_far import BAR, HowFar
+
+        self.far = HowFar(self.runs, self.folder)
+        self.bar = tqdm(total=1.0, bar_format=BAR, disable=not sys.stderr.isatty(), dynamic_ncols=True)
         self.start()
         return self
 
@@ -198,7 +203,7 @@ class Watch(threading.Thread):
     def run(self) -> None:
         while not self.over.wait(1.0):
             self.look()
-            self.bar.refresh()
+            self.far.show(self.bar)
 
     def look(self) -> None:
         from indrnn import record
@@ -210,7 +215,7 @@ class Watch(threading.Thread):
             self.seen[run.signature] = stamp
             if done := record.read(self.folder / run.signature):
                 self.ended += 1
-                self.bar.update()
+                self.far.end(run.signature)
                 self.bar.write(f"{self.ended:>3}/{len(self.runs)}  {line(run, done)}")
                 sys.stdout.flush()
 
