@@ -210,6 +210,27 @@ def test_links_of_a_table_lead_on_from_the_readme(tmp_path):
     assert "(results/quick/changes.csv)" in text
 
 
+PAGE = "# A\n\n## One\n\nfirst\n\n## Two: of `b`\n\nsecond [x](../y.md)\n\n### Deeper\n\n| # |\n\n## Three\n\nthird\n"
+
+
+@pytest.mark.parametrize(
+    "anchor, shown",
+    [
+        ("#one", "first\n"),
+        ("#two-of-b", "second [x](results/y.md)\n\n### Deeper\n\n| # |\n"),
+        ("#three", "third\n"),
+        ("", PAGE.replace("\n#", "\n###").replace("# A", "### A", 1).replace("../", "results/")),
+    ],
+)
+def test_a_section_of_a_page_is_shown_as_it_stands(tmp_path, anchor, shown):
+    (tmp_path / "results/quick").mkdir(parents=True)
+    (tmp_path / "results/quick/a.md").write_text(PAGE)
+    text = f"before\n<!-- results/quick/a.md{anchor} -->\nold\n<!-- end -->\nafter"
+    assert publish.with_tables(text, tmp_path) == text.replace("old\n", shown)
+    with pytest.raises(UserError, match="results/quick/a.md has no heading for #four"):
+        publish.with_tables("<!-- results/quick/a.md#four -->\n<!-- end -->", tmp_path)
+
+
 def test_the_repositorys_results_are_what_their_checksums_say():
     sums = checksums.read(publish.RESULTS / "SHA256SUMS")
     assert not checksums.differing(publish.RESULTS, sums), "run `make tables`, or bring them back"

@@ -1,6 +1,6 @@
 """From this machine's runs/ to the repository's results/: records, curves, and the tables made of them alone.
 
-The README shows published tables between ``<!-- results/quick/NAME.md -->`` and ``<!-- end -->``.
+The README shows a published page, or a section of it, between ``<!-- results/NAME.md#anchor -->`` and ``<!-- end -->``.
 """
 
 import posixpath
@@ -11,9 +11,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from indrnn import aloud, checksums, files, findings, places, published, record
+from indrnn import aloud, checksums, files, findings, markdown_text, places, published, record
 from indrnn.errors import UserError
-from indrnn.tables import changes, judged, milestones, plan, render, schema
+from indrnn.tables import changes, judged, milestones, plan, render, schema, trials
 
 RESULTS = files.ROOT / "results"
 OF_A_RUN = ("curve.csv", "weights.pt", "run.json")  # the record last: whoever finds it finds all
@@ -104,13 +104,14 @@ def publish(profile: str, runs: Path, results: Path = RESULTS, reason: str = "",
 
 
 def publish_milestones(runs: Path, results: Path = RESULTS, reason: str = "", dry: bool = False) -> Rendered:
-    """Copy the records and curves of conf/milestones, finished or not, then render all that is published.
+    """Copy the records and curves of conf/milestones and conf/trials.yaml, finished or not, then render all.
 
     Raises:
         UserError: there is none, or a record was made by code that no commit holds, or as in ``renew``; nothing is
             written then.
     """
     wanted = [signature for name in milestones.names() for signature in milestones.signatures(name)]
+    wanted += trials.signatures()
     found = {name: entry for name in wanted if (entry := record.read(runs / name))}
     if not found:
         published.refuse_damaged(results, ())  # which matters more
@@ -221,6 +222,7 @@ def render_all(results: Path = RESULTS) -> tuple[list[judged.Report], list[str]]
     profiles = [profile for profile in schema.PROFILES if (results / profile).is_dir()]
     reports = [report for profile in profiles for report in render_profile(profile, results)]
     findings.write(results, reports)
+    trials.write(results)
     return reports, milestones.render_all(results)
 
 
@@ -230,17 +232,36 @@ def seen_from_root(page: str, link: str) -> str:
 
 
 def with_tables(text: str, root: Path = files.ROOT) -> str:
-    """A text with every marked place filled anew from the file that it names; headings go two levels down.
+    """A text with every marked place filled anew from the page that it names; headings go two levels down.
 
-    A file that is not there yet leaves its place empty.
+    With ``#anchor`` behind the page it is the text below that heading, as it stands. A page that is not there yet
+    leaves its place empty.
+
+    Raises:
+        UserError: the page has no such heading.
     """
 
     def filled(place: re.Match) -> str:
-        path = root / place[1]
-        if not path.exists():
-            return f"<!-- {place[1]} -->\n<!-- end -->"
-        table = re.sub(r"^#", "###", path.read_text(encoding="utf-8"), flags=re.M)
-        table = re.sub(r"\]\((?!https?:|#)([^)]+)\)", lambda link: f"]({seen_from_root(place[1], link[1])})", table)
-        return f"<!-- {place[1]} -->\n{table}<!-- end -->"
+        name, anchor = place[1], place[2]
+        table = ""
+        if (path := root / name).exists():
+            table = path.read_text(encoding="utf-8")
+            table = section(table, anchor, name) if anchor else re.sub(r"^#", "###", table, flags=re.M)
+            table = re.sub(r"\]\((?!https?:|#)([^)]+)\)", lambda link: f"]({seen_from_root(name, link[1])})", table)
+        return f"<!-- {name}{anchor or ''} -->\n{table}<!-- end -->"
 
-    return re.sub(r"<!-- (results/\S+\.md) -->\n.*?<!-- end -->", filled, text, flags=re.S)
+    return re.sub(r"<!-- (results/[^\s#]+\.md)(#\S+)? -->\n.*?<!-- end -->", filled, text, flags=re.S)
+
+
+def section(page: str, anchor: str, name: str) -> str:
+    """What stands below a heading, up to the next one that is not below it."""
+    parts = re.split(r"^(#+) (.*)\n", page, flags=re.M)[1:]
+    for at in range(0, len(parts), 3):
+        if markdown_text.anchor(parts[at + 1]) == anchor:
+            found = parts[at + 2]
+            for level, title, body in zip(parts[at + 3 :: 3], parts[at + 4 :: 3], parts[at + 5 :: 3], strict=True):
+                if len(level) <= len(parts[at]):
+                    break
+                found += f"{level} {title}\n{body}"
+            return found.strip("\n") + "\n"
+    raise UserError(f"{name} has no heading for {anchor}.")

@@ -16,6 +16,7 @@ from yaml import YAMLError
 
 from indrnn import configs, files, markdown_text, record
 from indrnn.errors import UserError, in_one_line
+from indrnn.tables import table_text, verdict
 
 COLORS = ("#00366f", "#d1495b", "#e0a100", "#5b8c5a", "#8a5aa8", "#3c3c3c")
 DASHES, MARKERS = ("-", "--", ":"), "osDv<>ph"
@@ -23,10 +24,14 @@ DASHES, MARKERS = ("-", "--", ":"), "osDv<>ph"
 
 @dataclass
 class Entry:
-    """One of our runs, by the overrides that decide its signature."""
+    """One of our runs, by the overrides that decide its signature.
+
+    ``verdict``: whether a recipe is as this run's, where it was a trial: see ``tables.trials``.
+    """
 
     label: str
     overrides: list[str]
+    verdict: str = "open"
 
 
 @dataclass
@@ -34,7 +39,8 @@ class Milestones:
     """A file of conf/milestones.
 
     ``official``: what the authors' log has as best so far, by training examples. ``at``: the numbers of examples that
-    are shown; without it those of the log, of our ends and, where there is no log, of our validations.
+    are shown; without it those of the log, of our ends and, where there is no log, of our validations. ``tests``:
+    labels are "row, column, seed", and the page begins with what the finished runs have on the test, over seeds.
     """
 
     title: str
@@ -43,6 +49,7 @@ class Milestones:
     official: dict[int, float] = field(default_factory=dict)
     at: list[int] = field(default_factory=list)
     number: str = ".2f"
+    tests: bool = False
     notes: list[str] = field(default_factory=list)
     name: str = ""
 
@@ -136,9 +143,28 @@ def markdown(what: Milestones, found: list[Course]) -> str:
     rows += [row(course.label, map(course.at, counts)) for course in found]
     lines = [f"# {what.title}", ""]
     lines += markdown_text.bullets([f"Best {what.what}; a dash where nothing was measured.", *what.notes])
+    if what.tests:
+        lines += ["", *tested(what, found)]
     lines += ["", *markdown_text.aligned(heads, rows), "", "Our runs:", ""]
     lines += markdown_text.bullets(map(sentence, found))
     return "\n".join([*lines, "", f"![{what.title}]({what.name}.png)"]) + "\n"
+
+
+def tested(what: Milestones, found: list[Course]) -> list[str]:
+    """The finished runs on the test, by row and column of their labels: mean ± sample standard deviation (n seeds)."""
+    name, values = f"test/{what.metric}", {}
+    for course in found:
+        row, column, _ = course.label.split(", ")
+        if name in course.record["metrics"]:
+            values.setdefault((row, column), []).append(course.record["metrics"][name])
+    columns = list(dict.fromkeys(column for _, column in values))
+
+    def shown(found: list[float]) -> str:
+        return table_text.measured(verdict.Sample(tuple(found), len(found)), what.number) or "-"
+
+    names = dict.fromkeys(row for row, _ in values)
+    rows = [[row, *(shown(values.get((row, column), [])) for column in columns)] for row in names]
+    return markdown_text.aligned([f"test {what.metric} (n seeds)", *columns], rows)
 
 
 def sentence(course: Course) -> str:
