@@ -12,7 +12,7 @@ from pathlib import Path
 from indrnn import aloud, checksums, files, findings, places, published, record
 from indrnn.errors import UserError
 from indrnn.readme import with_tables
-from indrnn.tables import changes, judged, milestones, plan, render, schema, trials
+from indrnn.tables import changes, judged, milestones, plan, queue_page, render, schema, trials
 
 RESULTS = files.ROOT / "results"
 OF_A_RUN = ("curve.csv", "weights.pt", "run.json")  # the record last: whoever finds it finds all
@@ -222,4 +222,5 @@ def render_all(results: Path = RESULTS) -> tuple[list[judged.Report], list[str]]
     reports = [report for profile in profiles for report in render_profile(profile, results)]
     findings.write(results, reports)
     trials.write(results)
+    queue_page.write(results)
     return reports, milestones.render_all(results)
