@@ -23,8 +23,8 @@ def page(results: Path) -> str:
     text = [f"# What the profile {PROFILE} still lacks, and what it costs", ""]
     text += markdown_text.bullets(
         (
-            f"{len(planned)} runs are planned by now, {len(planned) - len(places)} of them done. Where validation has not "
-            "chosen among candidates yet, the first seed of each is counted. Without "
+            f"{len(planned)} runs are planned by now, {len(planned) - len(places)} of them done. Where validation has "
+            "not chosen among candidates yet, the first seed of each is counted. Without "
             f"{ON_REQUEST}, whose data have to be asked for.",
             f"{queue.ORDER} That is also how `make reproduce-table PROFILE={PROFILE} MINUTES=8` goes, and "
             f"`make plan PROFILE={PROFILE}` says it of a machine's own runs, with commands.",
