@@ -1,6 +1,5 @@
 """Sequences of one's own from csv files: read, split, standardised, padded, trained; every mistake in one sentence."""
 
-import copy
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +7,7 @@ import pytest
 import torch
 from hydra.utils import instantiate
 from test_config import MODELS
+from test_run import Killed, kill_at, outcome
 
 from indrnn import digests, predictions
 from indrnn.data import TEST, TRAIN, VAL
@@ -287,17 +287,54 @@ def test_batch_norm_statistics_leave_padding_out(config, tmp_path):
     assert torch.allclose(layer.norm.running_mean, z.mean(0), atol=1e-5)
 
 
-def test_a_run_goes_on_with_the_same_bits_and_not_with_other_data(config, tmp_path):
+def test_killed_and_started_again_padded_sequences_end_with_the_same_bits(config, tmp_path, monkeypatch):
+    words = [*TINY[:1], *TINY[3:], "trainer.max_updates=12", "trainer.val_every=5", "recipe.dropout=0.2"]
+    words += ["experiment=csv", f"data.path={table(tmp_path / 'table.csv')}"]
+    undisturbed = config(*words, f"machine.runs={tmp_path / 'undisturbed'}")
+    train(undisturbed)
+    cfg = config(*words, "machine.checkpoint_seconds=0")
+    for method, update in (("training_step", 3), ("validation_step", 5), ("on_train_batch_end", 9)):
+        kill_at(monkeypatch, method, update)
+        with pytest.raises(Killed):
+            train(cfg)
+    assert train(cfg)["status"] == "finished" and outcome(cfg) == outcome(undisturbed)
+
+
+def test_a_run_of_other_data_is_made_anew(config, tmp_path):
     path = table(tmp_path / "table.csv")
     cfg = config("experiment=csv", f"data.path={path}", *TINY)
     first = train(cfg)
-    other = copy.deepcopy(cfg)
-    other.machine.runs = str(tmp_path / "other")
-    assert train(other)["metrics"] == first["metrics"]
+    assert train(cfg) == first
     path.write_text(path.read_text().replace("s9", "s99"))
     assert digests.of(cfg.data) != first["data"]["digest"]
     assert train(cfg)["data"]["digest"] == digests.of(cfg.data)
     assert (folder_of(cfg) / "earlier" / "1" / "run.json").exists()
+
+
+def test_data_that_change_while_a_run_is_made_end_in_no_record(config, tmp_path, monkeypatch):
+    path = table(tmp_path / "table.csv")
+    cfg = config("experiment=csv", f"data.path={path}", *TINY)
+    ends = Regression.on_test_start
+
+    def changed(task) -> None:
+        path.write_text(path.read_text() + "s0,1,1,,up,train\n")
+        ends(task)
+
+    monkeypatch.setattr(Regression, "on_test_start", changed)
+    with pytest.raises(UserError, match="changed while it was trained"):
+        train(cfg)
+    assert not list(tmp_path.rglob("run.json"))
+
+
+def test_batches_are_the_same_where_the_examples_have_moved(data):
+    here, moved = data("data.split=part"), data("data.split=part")
+    moved.move()  # as to a GPU
+    for found in (
+        lambda data: [data.train_batch(update) for update in (0, 5)],
+        lambda data: list(data.val_dataloader()),
+    ):
+        for one, other in zip(found(here), found(moved), strict=True):
+            assert len(one) == 3 and all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 def test_the_digest_of_a_folder_is_of_its_csv_files(tmp_path):
