@@ -1,5 +1,7 @@
 """Sequences of one's own from csv files: read, split, standardised, padded, trained; every mistake in one sentence."""
 
+import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +11,11 @@ from hydra.utils import instantiate
 from test_config import MODELS
 from test_run import Killed, kill_at, outcome
 
-from indrnn import digests, predictions
+from indrnn import digests, files, predictions, record
 from indrnn.data import TEST, TRAIN, VAL
 from indrnn.data.stand_in import series
 from indrnn.errors import UserError
+from indrnn.tables import milestones
 from indrnn.tasks import Classification, Regression
 from indrnn.training.run import train
 from indrnn.training.sitting import folder_of
@@ -168,7 +171,7 @@ MISTAKES = {
     "a word": (after("\ns0,", "\ns0,abc"), (), "table.csv:2: column 'x' is 'abc"),
     "a gap": (column(1, " ", "s1"), (), "table.csv:5: column 'x' is empty, not a number."),
     "nan": (column(1, "nan", "s1"), (), "table.csv:5: column 'x' is nan, not a finite number."),
-    "an answer that is a word": (column(3, "?", "s2"), (), "column 'y' is '?', not a number."),
+    "an answer that is a word": (column(3, "?", "s2"), (), "'y' is '?', not a number; data.labels=[...] names"),
     "no answer": (column(3, "", "s2"), (),
         "table.csv:9: sequence s2 has no answer: column 'y' is empty in all of it."),
     "two answers": (lambda text: column(4, "up", "s1")(text).replace(",up,", ",down,", 1), LABELS,
@@ -213,12 +216,17 @@ def test_a_mistake_in_a_file_is_a_sentence_that_names_the_place(said, kind):
         (("data.labels=[up]",), "data.labels must name two or more different labels"),
         (("data.val_share=0.6", "data.test_share=0.4"), "must be above 0 and leave some for training"),
         (("data.split_seed=-1",), "data.split_seed must be at least 0"),
+        (("data.inputs=x",), "data.inputs must be a list"),
+        (("data.inputs=5",), "data.inputs must be a list"),
+        (("data.labels=[true,false]",), "data.labels must be a list of which each is a word or a whole number"),
+        (("data.target=null",), "data.target must be a word"),
         (("data.output_size=2",), "data.input_size, data.output_size are (1, 1)"),
     ],
 )
-def test_a_mistaken_word_is_a_sentence(data, words, told):
+def test_a_mistaken_word_is_a_sentence(config, tmp_path, words, told):
+    path = table(tmp_path / "table.csv")
     with pytest.raises(Exception) as caught:
-        data(*words)
+        train(config("experiment=csv", f"data.path={path}", *words))
     error = caught.value if isinstance(caught.value, UserError) else caught.value.__cause__
     assert isinstance(error, UserError) and told in str(error) and "\n" not in str(error)
 
@@ -366,3 +374,17 @@ def line(x: np.ndarray, n: int) -> np.ndarray:
     """The line through (B, n), ten steps on."""
     slope, level = np.polyfit(np.arange(n), x.T, 1)
     return slope * (n + 9) + level
+
+
+def test_the_published_runs_read_the_series_that_the_script_writes(tmp_path, monkeypatch):
+    path = files.ROOT / "scripts" / "make_series.py"
+    spec = importlib.util.spec_from_file_location("make_series", path)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    monkeypatch.setattr(sys, "argv", ["make_series", str(tmp_path)])
+    assert script.main() == 0
+    for signature, label in milestones.signatures("own_series").items():
+        entry = record.read(files.ROOT / "results" / "runs" / signature)
+        kind = label.partition(",")[0]
+        assert entry["data"]["digest"] == digests.csv_files(str(tmp_path / f"{kind}.csv")), label
+        assert entry["data"]["counts"] == list(series.COUNTS.values())
