@@ -15,7 +15,11 @@ def main() -> int:
     parser.add_argument(
         "--out", type=Path, default=files.ROOT / "results" / "figures", help="above the profile's folder"
     )
+    again = "train nothing: draw again what the published json holds"
+    parser.add_argument("--redraw", action="store_true", help=again)
     args = parser.parse_args()
+    if args.redraw:
+        return exit_code(lambda: "\n".join(report.redraw(args.out / args.profile)))
     return exit_code(lambda: report.publish(args.profile, args.out / args.profile))
 
 

@@ -16,7 +16,11 @@ def main() -> int:
         "--start", action="append", help=f"may be repeated (default: all): {'; '.join(start_of_u.STARTS)}"
     )
     parser.add_argument("--out", type=Path, default=files.ROOT / "results" / "start_of_u", help="where the files go")
+    again = "train nothing: write page and picture again from the published json"
+    parser.add_argument("--redraw", action="store_true", help=again)
     args = parser.parse_args()
+    if args.redraw:
+        return exit_code(lambda: start_of_u_report.render_all(args.out))
     widths, starts = args.width or list(start_of_u.WIDTHS), args.start or list(start_of_u.STARTS)
     return exit_code(lambda: start_of_u_report.publish(args.out, widths, starts))
 

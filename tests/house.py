@@ -19,7 +19,7 @@ FLOORS = (
     ("entrances",),
 )
 GROUND = {"__init__", "adding_numbers", "checksums", "configs", "damage", "digests", "errors", "files", "machine"}
-GROUND |= {"markdown_text", "out_of_memory", "overrides", "predictions", "provenance", "record", "splits"}
+GROUND |= {"markdown_text", "out_of_memory", "overrides", "predictions", "provenance", "record", "splits", "style"}
 ENTRANCES = {"again", "findings", "load", "publish", "published", "reproduce", "train", "verify", "why"}
 SOURCES = sorted(HOUSE.rglob("*.py"))
 

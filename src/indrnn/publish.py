@@ -13,7 +13,7 @@ from pathlib import Path
 
 from indrnn import checksums, files, findings, published, record
 from indrnn.errors import UserError
-from indrnn.tables import changes, judged, milestones, plan, render, schema, trials
+from indrnn.tables import changes, judged, milestones, over_examples, plan, render, schema, trials
 
 RESULTS = files.ROOT / "results"
 OF_A_RUN = ("curve.csv", "weights.pt", "run.json")  # the record last: whoever finds it finds all
@@ -207,6 +207,7 @@ def render_all(results: Path = RESULTS) -> tuple[list[judged.Report], list[str]]
     reports = [report for profile in profiles for report in render_profile(profile, results)]
     findings.write(results, reports)
     trials.write(results)
+    over_examples.render(results)
     return reports, milestones.render_all(results)
 
 
