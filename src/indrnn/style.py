@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
 from matplotlib.transforms import Transform
 
 SMALL = 7.5  # points, of what stands beside a picture
@@ -159,7 +160,7 @@ def accuracies(axes: Axes, shown: Sequence[float]) -> None:
     axes.set_ylim(100 - high, 100 - low)
     ticks = [tick for tick in _TICKS if low <= 100 - tick <= high]
     axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-    axes.minorticks_off()
+    axes.yaxis.set_minor_locator(NullLocator())
 
 
 def _of_accuracy(accuracy: Any) -> Any:

@@ -102,7 +102,7 @@ def stars(axes: Axes, results: list[Result], looks: dict[str, Look]) -> bool:
     places = {x.row.label: place for x in results if (place := star(x.paper, 0.97 * right)) and place[0] <= right}
     taken: list[tuple[float, float]] = []
     for label, (updates, level) in places.items():
-        size = 14 - 4 * taken.count((updates, level))  # rows that share a place lie inside each other
+        size = 15 - 6 * taken.count((updates, level))  # rows that share a place lie inside each other
         taken.append((updates, level))
         points = style.PAPER.points(size, color=looks[label].color, markeredgecolor="black", markeredgewidth=0.7)
         axes.plot([updates], [level], **points, clip_on=False, zorder=5)
