@@ -5,40 +5,47 @@ JOBS ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 TABLE ?=
 SEEDS ?=
 FRESH ?=
+MINUTES ?=
 RUN ?=
 PYTHON ?=
 EXTRAS ?=
 MACHINE ?=
 RUNS ?=
+WORDS ?=
 NTU ?=
 WITHOUT ?=
 REASON ?=
+YES ?=
 
 # What the targets call.
 REPRODUCE = .venv/bin/python scripts/reproduce.py
 ANEW = $(if $(filter-out 0 no false,$(FRESH)), --fresh)
-CHOICE = --profile '$(PROFILE)' --launcher '$(LAUNCHER)' --jobs '$(JOBS)' $(if $(SEEDS),--seeds '$(SEEDS)')$(ANEW)
+IN_TIME = $(if $(MINUTES), --minutes '$(MINUTES)')
+CHOICE = --profile '$(PROFILE)' --launcher '$(LAUNCHER)' --jobs '$(JOBS)' $(if $(SEEDS),--seeds '$(SEEDS)')$(ANEW)$(IN_TIME)
 WHERE = $(if $(MACHINE),machine=$(MACHINE))
 PUBLISH = .venv/bin/python scripts/publish.py $(if $(REASON),--reason "$$REASON")
+SURE = $(if $(filter-out 0 no false,$(YES)), --yes)
 VERIFY = .venv/bin/python scripts/verify.py
 BENCH = .venv/bin/python scripts/bench.py
 GRADIENTS = .venv/bin/python scripts/gradients.py
 START_OF_U = .venv/bin/python scripts/start_of_u.py
 WHY = .venv/bin/python scripts/why.py
+LIST_RUNS = .venv/bin/python scripts/runs.py
+COMPARE = .venv/bin/python scripts/compare.py
 FIGURES = .venv/bin/python scripts/figures.py
 GET_DATA = .venv/bin/python scripts/get_data.py
 TEST = .venv/bin/python -m pytest
 LINT = .venv/bin/ruff check . && .venv/bin/ruff format --check .
 WANDB_SYNC = .venv/bin/wandb sync
-LOCK = .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --group dev \
+LOCK = .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra pipeline --group dev \
 	pyproject.toml --no-annotate --custom-compile-command 'make lock'
 
 PYTHONS = $(if $(PYTHON),'$(PYTHON)',python3 python3.12 python3.11)
 SETUP = scripts/setup.py --extras '$(EXTRAS)' $(if $(PYTHON),--this-python) \
 	$(if $(filter setup,$(MAKECMDGOALS)),,--quiet)
 
-.PHONY: help setup test test-slow house lint data plan reproduce-table why publish milestones tables verify adding mnist \
-	pmnist depth sensitivity ablations ptb-char ptb-word ntu bench gradients start-of-u figures smoke clean lock wandb-sync
+.PHONY: help setup test test-slow house lint data plan reproduce-table why runs compare publish milestones tables verify \
+	adding mnist pmnist depth sensitivity ablations ptb-char ptb-word ntu bench gradients start-of-u figures smoke clean lock wandb-sync
 .NOTPARALLEL:
 
 help:
@@ -74,17 +81,23 @@ data: setup ## fetch the data sets that may be fetched; or take in NTU RGB+D: NT
 plan: setup ## list the runs of the tables (TABLE=... for one): signature, state, command
 	$(REPRODUCE) --plan $(CHOICE) $(if $(TABLE),--table '$(TABLE)') $(WHERE)
 
-reproduce-table: setup ## train what is not finished and print the tables beside the paper's (TABLE=... for one; FRESH=1 all anew)
+reproduce-table: setup ## train what is not finished and print the tables beside the paper's (TABLE=... for one; MINUTES=8 stop in time; FRESH=1 all anew)
 	$(REPRODUCE) $(CHOICE) $(if $(TABLE),--table '$(TABLE)') $(WHERE)
 
 why: setup ## what differs today from when a run was made, and what follows: RUN=signature
 	$(WHY) '$(RUN)'
 
-publish: setup ## copy records, curves and tables of this machine into results/ (REASON="..." where numbers change)
-	$(PUBLISH) --profile '$(PROFILE)'
+runs: setup ## list this machine's runs: what was typed, metric, updates, minutes, age (WORDS="adding lstm", WORDS=unfinished)
+	@$(LIST_RUNS) $(if $(WORDS),--words '$(WORDS)')
 
-milestones: setup ## publish how far the runs of conf/milestones got, finished or not
-	$(PUBLISH) --milestones
+compare: setup ## runs beside each other: mean ± std over seeds, what differs, intervals, curves (RUNS="3f2a 81b0" or WORDS=...)
+	@$(COMPARE) $(if $(RUNS),--run '$(RUNS)') $(if $(WORDS),--words '$(WORDS)')
+
+publish: setup ## what this machine's runs would make of results/; YES=1 writes it (REASON="..." where numbers change)
+	$(PUBLISH) --profile '$(PROFILE)'$(SURE)
+
+milestones: setup ## the same with how far the runs of conf/milestones got, finished or not
+	$(PUBLISH) --milestones$(SURE)
 
 tables: setup ## render results/ again from the published records alone
 	$(PUBLISH) --render
@@ -119,24 +132,24 @@ ptb-word: setup ## Penn Treebank by words: Table 3
 ntu: setup ## skeleton action recognition, NTU RGB+D: Table 4
 	$(REPRODUCE) $(CHOICE) --table table4_ntu $(WHERE)
 
-bench: setup ## speed and memory of layers and updates, into results/benchmarks: on a GPU, else on one CPU core
-	$(BENCH) $(if $(MACHINE),--device $(patsubst gpu,cuda,$(MACHINE)))
+bench: setup ## speed and memory of layers and updates, into runs/benchmarks: on a GPU, else on one CPU core (YES=1: results/)
+	$(BENCH)$(SURE) $(if $(MACHINE),--device $(patsubst gpu,cuda,$(MACHINE)))
 
-gradients: setup ## do networks of 21 layers train, and their gradients per layer, into results/gradients (2 minutes)
-	$(GRADIENTS)
+gradients: setup ## do networks of 21 layers train, and their gradients per layer, into runs/gradients (2 minutes; YES=1: results/)
+	$(GRADIENTS)$(SURE)
 
-start-of-u: setup ## why wide layers do not learn characters from u near 1: what results/start_of_u lacks (an hour)
-	$(START_OF_U)
+start-of-u: setup ## why wide layers do not learn characters from u near 1, into runs/start_of_u (hours; YES=1: what results/ lacks)
+	$(START_OF_U)$(SURE)
 
-figures: setup ## what single neurons remember, as figures and one experiment, into results/figures (4 minutes)
-	$(FIGURES) --profile '$(PROFILE)'
+figures: setup ## what single neurons remember, as figures and one experiment, into runs/figures (4 minutes; YES=1: results/)
+	$(FIGURES) --profile '$(PROFILE)'$(SURE)
 
 smoke: setup ## the cells of all tables at quick sizes with 2 updates, into a temporary folder
 	$(REPRODUCE) --smoke --launcher '$(LAUNCHER)' --jobs '$(JOBS)'
 
-clean: ## remove caches, rendered tables and temporary folders; runs/ only with RUNS=1
+clean: ## remove caches, rendered tables, pictures of comparisons; runs/ only with RUNS=1
 	find src scripts tests -type d -name __pycache__ -prune -exec rm -rf {} +
-	rm -rf .pytest_cache .ruff_cache runs/tables runs/.hydra
+	rm -rf .pytest_cache .ruff_cache runs/tables runs/compare runs/.hydra
 	$(if $(filter 1,$(RUNS)),rm -rf runs,@echo "runs/ is kept (make clean RUNS=1 removes it, too)")
 
 lock: ## compile requirements.lock and requirements-cluster.lock from pyproject.toml
@@ -147,5 +160,6 @@ lock: ## compile requirements.lock and requirements-cluster.lock from pyproject.
 wandb-sync: setup ## upload the offline W&B runs of runs/wandb
 	@found=`find runs/wandb -type d -name 'offline-run-*' -prune 2>/dev/null | wc -l`; \
 	if test $$found -eq 0; then echo "wandb-sync: no offline runs under runs/wandb"; exit 0; fi; \
+	echo "wandb-sync: $$found runs are uploaded, with config, metrics, versions, and this machine's host name and paths"; \
 	find runs/wandb -type d -name 'offline-run-*' -prune -exec $(WANDB_SYNC) {} + || { \
 	echo "wandb-sync: not everything was uploaded; logged in? (.venv/bin/wandb login)" >&2; exit 1; }

@@ -20,8 +20,11 @@ def main() -> int:
     parser.add_argument("--results", type=Path, default=publish.RESULTS, help="default: results/")
     why = "why published numbers become others, where they do: it is kept beside their table"
     parser.add_argument("--reason", default="", help=why)
+    parser.add_argument("--yes", action="store_true", help="write; without it say what would be replaced in results/")
     args = parser.parse_args()
-    return exit_code(lambda: publish.main(args.profile, args.milestones, args.runs, args.results, args.reason))
+    return exit_code(
+        lambda: publish.main(args.profile, args.milestones, args.runs, args.results, args.reason, args.yes)
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Train what the papers' tables need and is not done yet, then print them beside the published numbers."""
 
 import argparse
+import math
 import os
 import shlex
 import sys
@@ -11,7 +12,7 @@ SRC = str(Path(__file__).resolve().parent.parent / "src")
 sys.path.insert(0, SRC)
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [SRC, os.environ.get("PYTHONPATH")]))
 
-from indrnn import files, reproduce  # noqa: E402
+from indrnn import files, launching, reproduce  # noqa: E402
 from indrnn.errors import exit_code  # noqa: E402
 from indrnn.tables import schema  # noqa: E402
 
@@ -23,7 +24,7 @@ def main() -> int:
     parser.add_argument("--profile", default="quick", help=f"{', '.join(schema.PROFILES)} (default: quick)")
     parser.add_argument("--column", action="append", help="a column's key in the table file, may be repeated")
     parser.add_argument("--seeds", type=numbers, help="such as 0,1,2, instead of the table's")
-    launchers = f"basic, {', '.join(reproduce.LAUNCHERS)}, or another of Hydra's"
+    launchers = f"basic, {', '.join(launching.LAUNCHERS)}, or another of Hydra's"
     parser.add_argument("--launcher", default="basic", help=launchers)
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at once (launcher basic: always one)")
     parser.add_argument("--runs", type=Path, default=files.ROOT / "runs", help="folder of the runs (default: runs/)")
@@ -33,11 +34,15 @@ def main() -> int:
     parser.add_argument("--smoke", action="store_true", help=tiny)
     anew = "set aside what is done and make it anew; without this the same command goes on with that"
     parser.add_argument("--fresh", action="store_true", help=anew)
+    in_time = "stop runs, with checkpoints, and write the tables within so many minutes; call again to go on"
+    parser.add_argument("--minutes", type=float, help=in_time)
     parser.add_argument("overrides", nargs="*", help="Hydra overrides for every run")
     args = parser.parse_args()
     args.runs = args.runs.resolve()
     if args.jobs < 1:
         parser.error(f"--jobs must be at least 1, not {args.jobs}")
+    if args.minutes is not None and not 0 < args.minutes < math.inf:
+        parser.error(f"--minutes must be a number above 0, not {args.minutes:g}")
     if args.seeds or args.overrides:  # make has no words for them all
         args.command = shlex.join(["python", "scripts/reproduce.py", *sys.argv[1:]])
     return exit_code(lambda: reproduce.main(reproduce.Choice(**vars(args))), goes_on=True)

@@ -50,6 +50,22 @@ def test_a_sweep_trains_every_combination_and_goes_on_after_a_failing_one(tmp_pa
     ]
     assert all(r["status"] == "finished" and r["config"]["data"]["seq_len"] == 10 for r in made)
     assert all("experiment=quick/adding" in r["overrides"] for r in made)
+    assert "| A | indrnn | " in done.stdout and "| B | lstm   | " in done.stdout and "B / A" in done.stdout
+    (picture,) = tmp_path.glob("compare/*.png")
+    assert f"Curves: {picture}\n\n4 of 8 jobs failed:\n" in done.stdout
+
+
+def test_a_run_says_where_it_lies_and_what_lies_there_and_when_it_was_done_before(tmp_path):
+    command = (*TRAIN, *TINY, "data.seq_len=10", f"machine.runs={tmp_path}")
+    first, again = call(*command).stdout, call(*command).stdout
+    (made,) = records(tmp_path)
+    folder = tmp_path / made["signature"]
+    assert first.startswith(f"finished {made['signature']}  ") and f"\n{folder}:\n  run.json  " in first
+    assert "  curve.csv        every validation\n" in first and "weights.pt" in first
+    commit = made["commit"][:12] + " and uncommitted changes" * made["dirty"]
+    told, rest = again.split("\n", 1)
+    assert told.startswith("Done before: finished on 20") and f", at commit {commit}, {folder} (" in told
+    assert rest == first
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from made_up import make
 
 from indrnn import checksums, files, publish, published, record
 from indrnn.errors import UserError
+from indrnn.readme import with_tables
 from indrnn.tables import changes, milestones, schema
 
 
@@ -205,9 +206,30 @@ def test_what_other_commands_wrote_is_told_and_listed_and_a_damaged_list_is_not_
 def test_links_of_a_table_lead_on_from_the_readme(tmp_path):
     (tmp_path / "results/quick").mkdir(parents=True)
     (tmp_path / "results/quick/a.md").write_text("[x](../runs/1/run.json) ![y](a.png) [z](changes.csv)\n")
-    text = publish.with_tables("<!-- results/quick/a.md -->\n<!-- end -->", tmp_path)
+    text = with_tables("<!-- results/quick/a.md -->\n<!-- end -->", tmp_path)
     assert "(results/runs/1/run.json)" in text and "(results/quick/a.png)" in text
     assert "(results/quick/changes.csv)" in text
+
+
+PAGE = "# A\n\n## One\n\nfirst\n\n## Two: of `b`\n\nsecond [x](../y.md)\n\n### Deeper\n\n| # |\n\n## Three\n\nthird\n"
+
+
+@pytest.mark.parametrize(
+    "anchor, shown",
+    [
+        ("#one", "first\n"),
+        ("#two-of-b", "second [x](results/y.md)\n\n### Deeper\n\n| # |\n"),
+        ("#three", "third\n"),
+        ("", PAGE.replace("\n#", "\n###").replace("# A", "### A", 1).replace("../", "results/")),
+    ],
+)
+def test_a_section_of_a_page_is_shown_as_it_stands(tmp_path, anchor, shown):
+    (tmp_path / "results/quick").mkdir(parents=True)
+    (tmp_path / "results/quick/a.md").write_text(PAGE)
+    text = f"before\n<!-- results/quick/a.md{anchor} -->\nold\n<!-- end -->\nafter"
+    assert with_tables(text, tmp_path) == text.replace("old\n", shown)
+    with pytest.raises(UserError, match="results/quick/a.md has no heading for #four"):
+        with_tables("<!-- results/quick/a.md#four -->\n<!-- end -->", tmp_path)
 
 
 def test_the_repositorys_results_are_what_their_checksums_say():

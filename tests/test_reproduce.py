@@ -1,11 +1,14 @@
 """Reproducing within this process, from made-up records; tests of commands start it as a user does."""
 
+import os
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
 from made_up import make
 
-from indrnn import reproduce
+from indrnn import launching, reproduce
 from indrnn.errors import UserError
 from indrnn.reproduce import Choice
 from indrnn.tables import judged
@@ -61,3 +64,51 @@ def test_a_plan_says_how_many_runs_follow_when_candidates_are_chosen(tmp_path, c
     words = {"table": ["table1_mnist"], "profile": "fast", "column": ["smnist"], "only_list": True}
     reproduce.main(choice(tmp_path, **words))
     assert "21 runs: 21 to do\n6 more follow when validation has chosen" in capsys.readouterr().out
+
+
+def test_when_the_minutes_are_over_the_tables_are_written_and_all_is_well(tmp_path, monkeypatch, capsys):
+    given = {}
+
+    def launch(choice, first, lock, until):
+        given["until"] = until
+        make(tmp_path, "figure2_adding", "quick", seeds=[0])
+        return False
+
+    monkeypatch.setattr(reproduce, "launch", launch)
+    began = time.time()
+    assert reproduce.reproduce(choice(tmp_path, minutes=2.0)) == 0
+    said = capsys.readouterr()
+    assert began + 60 < given["until"] < began + 120 - reproduce.IN_TIME
+    assert "2 minutes, 1 at once, to begin with:\n  figure2_adding: IndRNN, T = 100, seed 0 (own, seed 0, " in said.out
+    assert "16 of 24 runs are not done; the same command goes on with them." in said.err
+    assert "8 of 24 done" in (tmp_path / "tables/quick/figure2_adding.md").read_text()
+
+
+def test_minutes_that_hold_no_run_are_refused_before_anything_starts(tmp_path, monkeypatch):
+    monkeypatch.setattr(reproduce, "launch", lambda *_: pytest.fail("started"))
+    with pytest.raises(UserError, match=r"0.1 minutes do not do for plan, run and tables: give 0\.[2-9] or more\."):
+        reproduce.reproduce(choice(tmp_path, minutes=0.1))
+    assert not list(tmp_path.glob("tables"))
+
+
+def test_minutes_are_not_for_runs_of_a_queue_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.setitem(launching.CLUSTER, "slurm", "json")  # of a package that is there
+    with pytest.raises(UserError, match="hydra.launcher.timeout_min"), open(tmp_path / "lock", "w") as lock:
+        launching.launch(choice(tmp_path, launcher="slurm"), "experiment=quick/adding", lock, time.time())
+
+
+def test_runs_have_time_to_write_after_their_launcher_has_ended(tmp_path):
+    """The launcher ends at once, its run a moment later; one that never ends is killed."""
+    run = "trap 'sleep 0.4; echo written > record; exit' INT; echo > ready; while :; do sleep 0.05; done"
+    stubborn = "trap '' INT; echo > deaf; while :; do sleep 0.05; done"
+    launcher = f"({run}) & ({stubborn}) & trap 'exit 1' INT; while :; do sleep 0.05; done"
+    child = subprocess.Popen(["bash", "-c", launcher], cwd=tmp_path, process_group=0)
+    while not {"ready", "deaf"} <= {path.name for path in tmp_path.iterdir()}:
+        time.sleep(0.01)
+    began = time.monotonic()
+    launching.stop(child, 1.0)
+    assert (tmp_path / "record").read_text() == "written\n" and time.monotonic() - began < 5
+    with pytest.raises(ProcessLookupError):
+        while True:  # the killed one is init's to bury
+            os.killpg(child.pid, 0)
+            time.sleep(0.01)

@@ -1,11 +1,13 @@
 """Independently recurrent neural networks (IndRNN): layers, networks, and the papers' experiments."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from indrnn.layers.drop_in import IndRNN
+    from indrnn.load import load
 
-__all__ = ["IndRNN"]
+__all__ = ["IndRNN", "load"]
 
 
 def __getattr__(name: str) -> Any:
@@ -14,4 +16,6 @@ def __getattr__(name: str) -> Any:
         from indrnn.layers.drop_in import IndRNN
 
         return IndRNN
+    if name == "load":
+        return importlib.import_module("indrnn.load")  # which can be called
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

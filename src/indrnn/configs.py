@@ -45,6 +45,12 @@ SIGNED_AS = {
 
 # What a null stands for, where the signature has to hold the value and not the null.
 OmegaConf.register_new_resolver("or", lambda value, otherwise: otherwise if value is None else value, replace=True)
+# How many a list names; null of null.
+OmegaConf.register_new_resolver("count", lambda words: None if words is None else len(words), replace=True)
+# One of two words, by whether something is given.
+OmegaConf.register_new_resolver(
+    "given", lambda value, then, otherwise: otherwise if value is None else then, replace=True
+)
 # Where a sweep of Hydra writes: below machine.runs, wherever it is started.
 OmegaConf.register_new_resolver("in_repository", lambda path: str(ROOT / str(path)), replace=True)
 

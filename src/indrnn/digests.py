@@ -73,6 +73,18 @@ def skeletons(source: str) -> str | None:
     return _kept(_of_index_file, path)
 
 
+def csv_paths(path: str) -> list[Path]:
+    """A csv file, or all of a folder by name; none where there is neither. Relative to where the command is typed."""
+    place = Path(path).expanduser()
+    return sorted(place.glob("*.csv")) if place.is_dir() else [place] if place.exists() else []
+
+
+def csv_files(path: str | None) -> str | None:
+    """Of a csv file, or of all of a folder."""
+    paths = csv_paths(path) if path else []
+    return of_files(paths) if paths else None
+
+
 def of_index(steps: Any, recordings: Iterable[Sequence[Any]]) -> str:
     """Of a store's index: of how it was prepared, and of all recordings' names, lengths and checksums."""
     what = json.dumps([steps, [[*row[:1], *row[2:]] for row in recordings]])
@@ -121,6 +133,7 @@ def _of_index_file(path: Path, _: tuple[int, ...]) -> str | None:
 
 
 OF: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
+    "indrnn.data.csv_sequences.CsvSequences": lambda data: csv_files(data["path"]),
     "indrnn.data.adding.Adding": lambda data: adding(data["seq_len"], (data["val_examples"], data["test_examples"])),
     "indrnn.data.mnist.PixelMNIST": lambda data: images(data["source"]),
     "indrnn.data.text.Text": lambda data: text(data["source"]),

@@ -1,4 +1,7 @@
-"""results/findings.md: a line per claim of the papers and per question of our own, counted from verdicts."""
+"""results/findings.md: a line per claim of the papers and per question of our own, counted from verdicts.
+
+What stands above these lines, and first of all in the README, is made by ``indrnn.in_short``.
+"""
 
 import json
 from collections import Counter
@@ -10,7 +13,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from indrnn import configs, files, markdown_text
+from indrnn import configs, files, in_short, markdown_text
 from indrnn.adding_numbers import SOLVED
 from indrnn.errors import UserError, in_one_line
 from indrnn.studies.ablations import pairs
@@ -20,6 +23,7 @@ from indrnn.tables.schema import Table
 
 PROFILES = ("paper", "fast", "quick")  # of two that decide as much, the first answers
 OPEN = "open"
+CLAIMS = "Claims of the papers"
 NAME, PAIRS = "findings", "ablations.md"
 ANSWERS = ("holds", "does not hold", "reproduced", "better", "worse")  # of verdicts, what is none of these is open
 
@@ -29,7 +33,7 @@ class Line:
     """A line of conf/findings.yaml: what is asked, and where the verdicts stand.
 
     ``claims``, ``cells``: names and rows of ``table``, in its ``columns`` or all; ``pairs``: the text of a pair of
-    rows; ``study``: one of STUDIES.
+    rows; ``study``: one of STUDIES. ``short``: what IndRNN does if it holds, for the sentence above all lines.
     """
 
     text: str
@@ -40,6 +44,7 @@ class Line:
     columns: list[str] = field(default_factory=list)
     pairs: str = ""
     study: str = ""
+    short: str = ""
 
 
 @dataclass
@@ -48,6 +53,7 @@ class Lines:
 
     papers: list[Line]
     ours: list[Line]
+    numbers: list[in_short.Number] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,7 @@ def write(results: Path, known: Iterable[Report] = ()) -> None:
 
 
 def page(results: Path, known: Iterable[Report] = ()) -> str:
-    """The lines as two tables; nothing in them is typed but the questions. Empty where none has an answer."""
+    """What was found in short, then the lines as two tables; nothing is typed but the questions. Empty without one."""
     reports = {(report.table.name, report.profile): report for report in known}
 
     def report(name: str, profile: str) -> Report:
@@ -108,7 +114,19 @@ def page(results: Path, known: Iterable[Report] = ()) -> str:
         return reports[key]
 
     lines = load()
-    text = ["# What we found", ""]
+    answered = {
+        title: [
+            (line, max(found, key=lambda answer: answer.decided))
+            for line in asked
+            if (found := answers(line, results, report))
+        ]
+        for title, asked in ((CLAIMS, lines.papers), ("Questions of our own", lines.ours))
+    }
+    if not any(answered.values()):
+        return ""
+    text = ["# What we found", "", "## In short", ""]
+    text += markdown_text.wrapped(in_short.sentence((answer.words, line.short) for line, answer in answered[CLAIMS]))
+    text += ["", *in_short.numbers(lines.numbers, results, report), "", "## Verdicts", ""]
     text += markdown_text.bullets(
         [
             "Every answer is counted from verdicts on the page that it links to: a claim is judged by its 95% Welch "
@@ -118,13 +136,10 @@ def page(results: Path, known: Iterable[Report] = ()) -> str:
             "which of two models is ahead within a small budget, and nothing about the paper's decimals.",
         ]
     )
-    some = False
-    for title, asked in (("Claims of the papers", lines.papers), ("Questions of our own", lines.ours)):
-        answered = [(line, answers(line, results, report)) for line in asked]
-        rows = [row(line, max(found, key=lambda answer: answer.decided)) for line, found in answered if found]
-        text += ["", f"## {title}", "", *markdown_text.aligned(["", "answer", "n", "profile", "where"], rows)]
-        some = some or bool(rows)
-    return "\n".join(text) + "\n" if some else ""
+    for title, rows in answered.items():
+        cells = [row(line, answer) for line, answer in rows]
+        text += ["", f"### {title}", "", *markdown_text.aligned(["", "answer", "n", "profile", "where"], cells)]
+    return "\n".join(text) + "\n"
 
 
 def row(line: Line, answer: Answer) -> list[str]:

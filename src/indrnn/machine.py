@@ -1,13 +1,12 @@
 """The machine that a process runs on: memory pages, matrix products, the device's name."""
 
-import contextlib
 import ctypes
-import os
-import platform
 import subprocess
 import sys
 
 import torch
+
+from indrnn import provenance
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
@@ -27,11 +26,7 @@ def device_name(accelerator: str, count: int = 1) -> str:
         return f"{count} {'GPUs' if accelerator in ('gpu', 'cuda') else 'processes'}: {device_name(accelerator)}"
     if accelerator in ("gpu", "cuda"):
         return torch.cuda.get_device_name()
-    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            if line.startswith("model name"):
-                return f"{line.split(':', 1)[1].strip()} ({os.cpu_count()} cores)"
-    return f"{platform.processor() or platform.machine()} ({os.cpu_count()} cores)"
+    return provenance.cpu()
 
 
 def on_the_card() -> int | None:

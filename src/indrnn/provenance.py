@@ -1,5 +1,6 @@
 """Which code ran, and with which packages."""
 
+import contextlib
 import hashlib
 import os
 import platform
@@ -79,6 +80,15 @@ def blob(path: Path, mode: bytes, digits: int) -> bytes | None:
         return None
     kind = hashlib.sha1 if digits == 40 else hashlib.sha256
     return kind(b"blob %d\0" % len(content) + content).hexdigest().encode()
+
+
+def cpu() -> str:
+    """The processor that this machine has and its number of cores, in words."""
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            if line.startswith("model name"):
+                return f"{line.split(':', 1)[1].strip()} ({os.cpu_count()} cores)"
+    return f"{platform.processor() or platform.machine()} ({os.cpu_count()} cores)"
 
 
 def words(about: dict[str, Any]) -> str:

@@ -1,18 +1,17 @@
 """From this machine's runs/ to the repository's results/: records, curves, and the tables made of them alone.
 
-The README shows published tables between ``<!-- results/quick/NAME.md -->`` and ``<!-- end -->``.
+What of it the README shows: ``indrnn.readme``.
 """
 
-import posixpath
-import re
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from indrnn import checksums, files, findings, predictions, published, record
+from indrnn import aloud, checksums, files, findings, places, predictions, published, record
 from indrnn.errors import UserError
+from indrnn.readme import with_tables
 from indrnn.tables import changes, judged, milestones, over_examples, plan, render, schema, trials
 
 RESULTS = files.ROOT / "results"
@@ -24,20 +23,25 @@ LARGEST = 64 * 1024  # bytes of published predictions of a run: MNIST's 10,000 t
 class Rendered:
     """What stands in results/ after a command: its tables, the names of its milestones, and the cells that changed.
 
-    ``touched``: files that were not as the last such command had left them.
+    ``touched``: files that were not as the last such command had left them. ``would``: what writing it would do, where
+    nothing was written.
     """
 
     reports: list[judged.Report]
     milestones: list[str]
     changed: list[changes.Change]
     touched: list[str]
+    would: list[str]
 
 
-def main(profile: str | None, of_milestones: bool, runs: Path, results: Path, reason: str = "") -> str:
+def main(
+    profile: str | None, of_milestones: bool, runs: Path, results: Path, reason: str = "", yes: bool = True
+) -> str:
     """Publish a profile, or conf/milestones, or neither; render results/ and, where it is RESULTS, the README's tables.
 
     Args:
         reason: as in ``renew``.
+        yes: without it, runs are not published into what the repository holds: what would happen is told.
 
     Returns:
         what is published there, which runs it misses, which published cells became others, which files others wrote.
@@ -46,13 +50,14 @@ def main(profile: str | None, of_milestones: bool, runs: Path, results: Path, re
         UserError: as ``publish``, ``publish_milestones`` and ``renew``.
     """
     source, folder = runs.resolve(), results.resolve()
+    dry = not yes and places.is_tracked(folder)
     if of_milestones:
-        done = publish_milestones(source, folder, reason)
+        done = publish_milestones(source, folder, reason, dry)
     elif profile is not None:
-        done = publish(profile, source, folder, reason)
+        done = publish(profile, source, folder, reason, dry)
     else:
         done = renew(folder, (), reason)
-    if folder == RESULTS:
+    if folder == RESULTS and not done.would:
         readme = files.ROOT / "README.md"
         files.write_whole(readme, with_tables(readme.read_text(encoding="utf-8")))
     lines = []
@@ -63,10 +68,12 @@ def main(profile: str | None, of_milestones: bool, runs: Path, results: Path, re
     lines += [f"milestones/{name}" for name in done.milestones if of_milestones or profile is None]
     lines += [f"{'filled' if change.filled else 'changed'}: {change}" for change in done.changed]
     lines += [f"written by another command: {name}" for name in done.touched]
+    if done.would:
+        lines += [f"Nothing was written: {places.SAY} would do this to {results}:", *done.would]
     return "\n".join(lines or [f"Nothing is published in {results}."])
 
 
-def publish(profile: str, runs: Path, results: Path = RESULTS, reason: str = "") -> Rendered:
+def publish(profile: str, runs: Path, results: Path = RESULTS, reason: str = "", dry: bool = False) -> Rendered:
     """Copy the final records and curves of a profile's plan, then render all that is published from the copies.
 
     Where a table asks for a run's network (``schema.Weights``), weights.pt is copied, too, with checksums beside it.
@@ -74,7 +81,7 @@ def publish(profile: str, runs: Path, results: Path = RESULTS, reason: str = "")
     Args:
         runs: the folder to publish from.
         results: the folder to publish to; records that it has already stay unless this machine has the same run.
-        reason: as in ``renew``.
+        reason, dry: as in ``renew``.
 
     Returns:
         what is published; what its tables miss stands in their cells.
@@ -93,10 +100,10 @@ def publish(profile: str, runs: Path, results: Path = RESULTS, reason: str = "")
         (stage / profile).mkdir(exist_ok=True)
         copy(final, runs, stage, plan.with_weights(profile))
 
-    return renew(results, final, reason, add)
+    return renew(results, final, reason, add, dry)
 
 
-def publish_milestones(runs: Path, results: Path = RESULTS, reason: str = "") -> Rendered:
+def publish_milestones(runs: Path, results: Path = RESULTS, reason: str = "", dry: bool = False) -> Rendered:
     """Copy the records and curves of conf/milestones and conf/trials.yaml, finished or not, then render all.
 
     Raises:
@@ -109,11 +116,15 @@ def publish_milestones(runs: Path, results: Path = RESULTS, reason: str = "") ->
     if not found:
         published.refuse_damaged(results, ())  # which matters more
         raise UserError(f"No run of conf/milestones has a record in {runs}: nothing to publish.")
-    return renew(results, found, reason, lambda stage: copy(found, runs, stage))
+    return renew(results, found, reason, lambda stage: copy(found, runs, stage), dry)
 
 
 def renew(
-    results: Path, anew: Collection[str], reason: str, add: Callable[[Path], None] = lambda stage: None
+    results: Path,
+    anew: Collection[str],
+    reason: str,
+    add: Callable[[Path], None] = lambda stage: None,
+    dry: bool = False,
 ) -> Rendered:
     """Render all of results/ in another folder, then take that over: results/ stays as it is where anything fails.
 
@@ -121,6 +132,7 @@ def renew(
         anew: signatures of the runs that come from elsewhere; the others have to be what SHA256SUMS says.
         reason: why published numbers become others, where they do; it is kept beside them (``tables.changes``).
         add: copies the runs that come from elsewhere into the folder.
+        dry: leave results/ as it is, and say what would become of it.
 
     Raises:
         UserError: a published run is damaged, or numbers become others without a reason; nothing is written then.
@@ -131,7 +143,8 @@ def renew(
         stage = Path(folder)
         before = published.copy(results, stage)
         add(stage)
-        reports, courses = render_all(stage)
+        with aloud.Step("rendering all that is published", first=False):
+            reports, courses = render_all(stage)
         found = changes.between(results, stage)
         if told := [change for change in found if not change.filled]:
             if not reason:
@@ -139,8 +152,10 @@ def renew(
             changes.add(stage, told, reason)
             for report in reports:  # their footers
                 render.write_texts(report, stage / report.profile, stage / "runs")
-        published.take_over(stage, results, before)
-    return Rendered(reports, courses, found, touched)
+        would = published.would(stage, results) if dry else []
+        if not dry:
+            published.take_over(stage, results, before)
+    return Rendered(reports, courses, found, touched, would)
 
 
 def copy(found: dict[str, dict], runs: Path, results: Path, weights: Collection[str] = ()) -> None:
@@ -222,25 +237,3 @@ def render_all(results: Path = RESULTS) -> tuple[list[judged.Report], list[str]]
     trials.write(results)
     over_examples.render(results)
     return reports, milestones.render_all(results)
-
-
-def seen_from_root(page: str, link: str) -> str:
-    """A link that stands in a page, from the root of the repository."""
-    return posixpath.normpath(posixpath.join(posixpath.dirname(page), link))
-
-
-def with_tables(text: str, root: Path = files.ROOT) -> str:
-    """A text with every marked place filled anew from the file that it names; headings go two levels down.
-
-    A file that is not there yet leaves its place empty.
-    """
-
-    def filled(place: re.Match) -> str:
-        path = root / place[1]
-        if not path.exists():
-            return f"<!-- {place[1]} -->\n<!-- end -->"
-        table = re.sub(r"^#", "###", path.read_text(encoding="utf-8"), flags=re.M)
-        table = re.sub(r"\]\((?!https?:|#)([^)]+)\)", lambda link: f"]({seen_from_root(place[1], link[1])})", table)
-        return f"<!-- {place[1]} -->\n{table}<!-- end -->"
-
-    return re.sub(r"<!-- (results/\S+\.md) -->\n.*?<!-- end -->", filled, text, flags=re.S)

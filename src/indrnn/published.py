@@ -8,6 +8,7 @@ from indrnn import checksums, files, record
 from indrnn.errors import UserError
 from indrnn.tables import changes
 
+SHOWN = 20  # files of a kind that are named
 MEND = "Bring it back with git, or remove it: `make tables` writes it anew."
 
 
@@ -59,6 +60,17 @@ def copy(results: Path, stage: Path) -> list[str]:
         (stage / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(results / name, stage / name)
     return there
+
+
+def would(stage: Path, results: Path) -> list[str]:
+    """What taking over a stage would do to results/, in lines: how many files come, and which are replaced or go."""
+    new, old = set(names(stage)), set(names(results))
+    other = sorted(name for name in new & old if (stage / name).read_bytes() != (results / name).read_bytes())
+    lines = [f"{len(new - old)} new files"] if new - old else []
+    for word, which in (("replaced", other), ("removed", sorted(old - new))):
+        lines += [f"{word}: {name}" for name in which[:SHOWN]]
+        lines += [f"{word}: {len(which) - SHOWN} more"] * (len(which) > SHOWN)
+    return lines or ["nothing: all is there already"]
 
 
 def take_over(stage: Path, results: Path, before: Sequence[str]) -> None:

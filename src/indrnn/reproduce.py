@@ -4,32 +4,24 @@ No torch here: the runs, in processes of their own, import it.
 """
 
 import contextlib
-import importlib.util
 import os
 import shlex
 import signal
-import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
-from indrnn import files, record
+from indrnn import aloud, configs, files, record
 from indrnn.errors import UserError
-from indrnn.tables import candidates, judged, plan, render, schema
+from indrnn.launching import IN_TIME, launch
+from indrnn.tables import candidates, judged, plan, queue, render, schema
 
-LAUNCHERS = {  # how each is told how many runs to make at once, and what else it needs for ours
-    "joblib": ("hydra.launcher.n_jobs={}",),
-    "submitit_local": ("hydra.sweeper.max_batch_size={}", "hydra.launcher.timeout_min=525600"),  # it has 60 minutes
-    "submitit_slurm": ("hydra.launcher.array_parallelism={}",),
-    "slurm": ("hydra.launcher.array_parallelism={}",),
-    "ray": ("++hydra.launcher.ray.init.num_cpus={}", "++hydra.launcher.ray.init.include_dashboard=false"),
-}
-CLUSTER = {"submitit_local": "submitit", "submitit_slurm": "submitit", "slurm": "submitit", "ray": "ray"}
-JOBLIB = "hydra_plugins.hydra_joblib_launcher"
+SHORTEST = 5.0  # seconds, below which no run is worth its start
 SMOKE = ["trainer.max_updates=2", "trainer.val_every=2", "logger=csv"]
 
 
@@ -51,6 +43,7 @@ class Choice:
     smoke: bool
     overrides: list[str]
     fresh: bool = False
+    minutes: float | None = None
     command: str = ""
 
     @property
@@ -65,6 +58,11 @@ class Choice:
     def planned(self) -> list[plan.Run]:
         """The runs that are asked for by now: a cell with several candidates chooses one on the way."""
         return plan.runs(self.table, self.profile, self.column, self.seeds, self.signed, self.smoke, self.runs)
+
+    def in_order(self, runs: list[plan.Run]) -> list[queue.Place]:
+        """Those of the planned runs that are not done, in the order in which they are made."""
+        accelerator = configs.build([runs[0].overrides[0], *self.overrides]).machine.accelerator if runs else "cpu"
+        return queue.places(runs, self.runs, accelerator)
 
     def waiting(self) -> int:
         """How many runs follow once candidates are chosen."""
@@ -91,35 +89,52 @@ def main(choice: Choice) -> int:
 
 
 def show(choice: Choice) -> int:
-    """Print every planned run with its signature, state and command."""
+    """Print every planned run with signature, state and command: what is done, then the queue in its order."""
+    runs = choice.planned()
+    waiting = choice.in_order(runs)
+    words = {place.run.signature: place.words() for place in waiting}
+    final = [run for run in runs if run.signature not in words]
     states: Counter[str] = Counter()
-    for run in choice.planned():
+    for run in [*final, *(place.run for place in waiting)]:
         state = plan.state(run, choice.runs)
         states[state] += 1
-        print(f"{run.signature}  {state:13}  {run.table}: {run.name}")
+        place = f"  ({words[run.signature]})" if run.signature in words else ""
+        print(f"{run.signature}  {state:13}  {run.table}: {run.name}{place}")
         print(f"{'':29}{shlex.join(['python', '-m', 'indrnn.train', *run.overrides])}")
     print(f"{states.total()} runs: {', '.join(f'{count} {state}' for state, count in sorted(states.items()))}")
-    if waiting := choice.waiting():
-        print(f"{waiting} more follow when validation has chosen among candidates with their first seed.")
+    if later := choice.waiting():
+        print(f"{later} more follow when validation has chosen among candidates with their first seed.")
+    if waiting:
+        print(f"{queue.ORDER}\n\n{queue.costs(waiting)}")
     return 0
 
 
 def reproduce(choice: Choice) -> int:
-    """Launch what is not done, or all runs if they are to be made anew; render all tables, say what is missing."""
-    runs = choice.planned()
+    """Launch what is not done, or all runs if they are to be made anew; render all tables, say what is missing.
+
+    With ``choice.minutes`` the runs are stopped, each with its checkpoint, so that the tables are written in time.
+    """
+    began = time.time()
+    with aloud.Step("planning the runs", first=False):
+        runs = choice.planned()
     if not runs:
         raise UserError(f"Profile {choice.profile} runs nothing of {', '.join(choice.tables)}.")
-    out = choice.runs / "tables" / choice.profile
+    out, ended = choice.runs / "tables" / choice.profile, True
     with only_one(choice.runs) as lock:
         if left := len(runs) if choice.fresh else missing(runs, choice.runs):
-            launch(replace(choice, jobs=min(choice.jobs, left)), runs[0].overrides[0], lock)
+            until = choice.minutes and until_(choice, runs, began)
+            ended = launch(replace(choice, jobs=min(choice.jobs, left)), runs[0].overrides[0], lock, until)
+            for place in [] if ended else choice.in_order(runs):
+                if place.made:
+                    print(f"stopped: {place.run.table}: {place.run.name} ({place.words()})")
         else:
             print(plan.reused(runs, choice.runs) or f"All {len(runs)} runs are done.")
         runs = choice.planned()  # candidates may have been chosen
         if not any(judged.records(runs, choice.runs).values()):
-            raise UserError("No run was made; the reason stands above.")
+            raise UserError(f"No run was {'made; the reason stands above' if ended else 'begun: give more minutes'}.")
         files.remove_parts(out)
-        reports = list(rendered(choice, out))
+        with aloud.Step("judging and rendering the tables", first=False):
+            reports = list(rendered(choice, out))
         for report in [] if choice.smoke else reports:
             print("\n" + render.markdown(report.of(choice.column) if choice.column else report, None))
     if not choice.smoke:
@@ -127,8 +142,29 @@ def reproduce(choice: Choice) -> int:
             compare_pairs(choice, reports)
         print(f"Tables: {out}")
     if left := missing(runs, choice.runs):
-        print(f"{left} of {len(runs)} runs are not done; the same command tries them again.", file=sys.stderr)
-    return 1 if left else 0
+        goes_on = "tries them again" if ended else "goes on with them"
+        print(f"{left} of {len(runs)} runs are not done; the same command {goes_on}.", file=sys.stderr)
+    return 1 if left and ended else 0
+
+
+def until_(choice: Choice, runs: list[plan.Run], began: float) -> float:
+    """When the runs have to be told to stop, by time.time(); says which are begun with and what each table costs.
+
+    Raises:
+        UserError: planning and tables alone take the time.
+    """
+    waiting = choice.in_order(runs)
+    planning = time.time() - began
+    afterwards = IN_TIME + 2 + planning  # the tables take less than the plan, parts of which are remembered
+    end = began + 60 * choice.minutes - afterwards
+    if end - time.time() < SHORTEST:
+        least = (planning + SHORTEST + afterwards) / 60
+        raise UserError(f"{choice.minutes:g} minutes do not do for plan, run and tables: give {least:.1f} or more.")
+    print(f"{choice.minutes:g} minutes, {choice.jobs} at once, to begin with:")
+    for place in waiting[: choice.jobs]:
+        print(f"  {place.run.table}: {place.run.name} ({place.words()})")
+    print(f"\n{queue.costs(waiting)}\n", flush=True)
+    return end
 
 
 def rendered(choice: Choice, out: Path) -> Iterator[judged.Report]:
@@ -182,44 +218,6 @@ def only_one(folder: Path) -> Iterator[TextIO]:
         if error.filename:
             raise
         raise OSError(f"{error}: {folder}") from error  # a full disk has no name
-
-
-def launch(choice: Choice, first: str, lock: TextIO) -> None:
-    """Start the Hydra multirun and wait for it; which runs it could not make is seen in their records.
-
-    Args:
-        first: an override that names an experiment, which Hydra composes before the sweeper does the runs.
-        lock: is held while the multirun lives, and says who that is.
-
-    Raises:
-        UserError: the launcher is not installed.
-    """
-    if choice.launcher in CLUSTER and not importlib.util.find_spec(CLUSTER[choice.launcher]):
-        raise UserError(f"The launcher {choice.launcher} is not installed here: run `make setup EXTRAS=cluster`.")
-    if choice.launcher == "joblib" and not importlib.util.find_spec(JOBLIB):
-        raise UserError("The launcher joblib is not installed here: leave --launcher out, or run `make setup`.")
-    sweeper = {"tables": choice.table, "columns": choice.column, "seeds": choice.seeds}
-    command = [sys.executable, "-m", "indrnn.train", "-m", first, "hydra/sweeper=indrnn_plan"]
-    command += [f"hydra.sweeper.{name}=[{','.join(map(str, what))}]" for name, what in sweeper.items() if what]
-    command += [f"hydra.sweeper.profile={choice.profile}", f"hydra.sweeper.smoke={choice.smoke}"]
-    command += [f"hydra/launcher={choice.launcher}"]
-    command += [option.format(choice.jobs) for option in LAUNCHERS.get(choice.launcher, ())]
-    if choice.fresh:
-        command.append("machine.fresh=true")
-    if choice.runs != files.ROOT / "runs":
-        command.append(f"machine.runs={plan.quoted(str(choice.runs))}")
-    # A process group of its own: Ctrl-C, which a terminal sends to all, reaches every run once and not twice.
-    child = subprocess.Popen([*command, *choice.overrides], cwd=files.ROOT, pass_fds=[lock.fileno()], process_group=0)
-    print(f"which started {child.pid}", file=lock, flush=True)
-    try:
-        child.wait()
-    except KeyboardInterrupt:
-        with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired, KeyboardInterrupt):
-            os.killpg(child.pid, signal.SIGINT)
-            child.wait(timeout=30)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        raise
 
 
 def smoke(choice: Choice) -> int:

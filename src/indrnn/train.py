@@ -8,16 +8,19 @@ import logging
 import math
 import os
 import sys
+import time
+from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException, InstantiationException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from indrnn import configs, files, overrides, record
+from indrnn import configs, files, overrides, record, runs
 from indrnn.errors import UserError, in_one_line, speak_utf8
 
 # Huge pages for large tensors: long sequences would wait for the page tables. Torch reads this at its first tensor.
@@ -40,8 +43,10 @@ def run(cfg: DictConfig, typed: list[str]) -> float:
     """What ``main`` does with a config and the overrides that made it; RunError for all that a user can mend."""
     from indrnn.training.parent import ends_with_its_parent
     from indrnn.training.run import train  # imports torch, which takes seconds: a mistyped word is told before
+    from indrnn.training.sitting import folder_of
 
     speak_utf8()  # here, too: a launcher's workers are processes of their own
+    began = time.time_ns()
     try:
         configs.refuse_unread(cfg, typed)
         with ends_with_its_parent():
@@ -55,8 +60,22 @@ def run(cfg: DictConfig, typed: list[str]) -> float:
             raise
         raise RunError(f"{error.filename}: {error.strerror}.") from None
     if cfg.machine.progress:
-        log.info(record.summary(done))
+        of_many = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+        log.info(ended(done, folder_of(cfg), began, of_many))
     return objective(done, cfg)
+
+
+def ended(done: dict[str, Any], folder: Path, began: int, of_many: bool) -> str:
+    """What a run came to, where it lies and what lies there; and when that was, where it was done before.
+
+    Args:
+        began: of this command, in nanoseconds since 1970.
+        of_many: of a sweep, where the same files would be named again and again.
+    """
+    lines = [record.summary(done), runs.shown(folder) if of_many else runs.where(folder)]
+    if (folder / "run.json").stat().st_mtime_ns < began:
+        lines.insert(0, runs.before(folder, done))
+    return "\n".join(lines)
 
 
 def objective(done: dict[str, Any], cfg: DictConfig) -> float:

@@ -273,6 +273,13 @@ X = torch.zeros(T, B, M)
         ((X, (torch.zeros(L, B, N), torch.zeros(L, B, N))), "no cell state"),
         ((X, None, torch.tensor([1, 2, 3])), "lengths must be"),
         ((X[:, 0], None, torch.tensor([1])), "lengths belong to a batch"),
+        ((X.tolist(),), "input must be a tensor or a PackedSequence, not a list"),
+        ((X, torch.zeros(L, B, N).tolist()), "hx must be a tensor, not a list"),
+        ((X, torch.zeros(L, B, N).numpy()), "hx must be a tensor, not a ndarray: torch.as_tensor makes one"),
+        ((X, torch.zeros(L, B, N).double()), "hx must be torch.float32 as the input is, not torch.float64"),
+        ((X, torch.zeros(L, B, N).long()), "hx must be torch.float32 as the input is, not torch.int64"),
+        ((X, torch.zeros(L, B, N, device="meta")), "hx must be on cpu as the input is, not on meta"),
+        ((pack_sequence([X[:, 0]]), [0.0]), "hx must be a tensor, not a list"),
         ((pack_sequence([X[:, 0]]), None, torch.tensor([7])), "leave lengths out"),
         ((pack_sequence([torch.zeros(T, 2)]),), "M = 3 numbers, not 2"),
         ((pack_sequence([X[:, 0]]), torch.zeros(L, 2, N)), r"hx must .* = \(2, 1, 5\), not \(2, 2, 5\)"),
@@ -297,9 +304,53 @@ def test_what_does_not_fit_is_named(arguments, words):
         ({"dropout": 1.0, "num_layers": 2}, "dropout must be"),
         ({"batch_norm": "between"}, "batch_norm must be"),
         ({"seq_len": 10, "gamma": 0}, "gamma must be"),
+        ({"bias": "tanh"}, "bias must be True or False, not 'tanh'; the order is that of nn.LSTM"),
+        ({"bidirectional": 2}, "bidirectional must be True or False, not 2"),
+        ({"batch_first": 1}, "batch_first must be True or False, not 1"),
+        ({"proj_size": 4}, "proj_size must be 0, not 4"),
+        ({"nonlinearity": "gelu"}, "nonlinearity must be relu or tanh, not 'gelu'"),
+        ({"nonlinearity": "tanh", "activation": "identity"}, "leave activation out"),
     ],
     ids=str,
 )
 def test_options_that_make_no_sense_are_refused(options, words):
     with pytest.raises(UserError, match=words):
         IndRNN(**{"input_size": M, "hidden_size": N} | options)
+
+
+def test_a_name_of_nn_rnn_is_understood_and_one_in_its_place_is_refused():
+    assert IndRNN(M, N, nonlinearity="tanh").layers[0].activation == "tanh"
+    assert IndRNN(M, N, nonlinearity="relu").layers[0].activation == "relu"
+    assert IndRNN(M, N, 1, True, False, 0.0, False, 0).proj_size == nn.LSTM(M, N).proj_size == 0
+    with pytest.raises(UserError, match="bias must be"):
+        IndRNN(M, N, L, "tanh")
+
+
+@pytest.mark.parametrize("options", [{}, {"bidirectional": True}, {"bias": False}, {"batch_norm": "after"}], ids=str)
+def test_reset_draws_what_the_construction_drew(options):
+    torch.manual_seed(3)
+    rnn = IndRNN(M, N, L, seq_len=9, last_layer_near_one=True, **options)
+    drawn = {name: value.clone() for name, value in rnn.state_dict().items()}
+    with torch.no_grad():
+        for value in rnn.parameters():
+            value.fill_(7)
+    rnn.flatten_parameters()
+    torch.manual_seed(3)
+    rnn.reset_parameters()
+    assert drawn.keys() == rnn.state_dict().keys()
+    assert all(torch.equal(value, drawn[name]) for name, value in rnn.state_dict().items())
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+def test_all_weights_are_in_the_order_of_the_states(bias, bidirectional):
+    rnn = IndRNN(M, N, L, bias=bias, bidirectional=bidirectional)
+    found = rnn.all_weights
+    theirs = nn.RNN(M, N, L, bias=bias, bidirectional=bidirectional).all_weights
+    assert len(found) == len(theirs) and {len(weights) for weights in found} == {3 if bias else 2}
+    assert [tuple(ws[0].shape) for ws in found] == [tuple(ws[0].shape) for ws in theirs]
+    assert {id(p) for ws in found for p in ws} == {id(p) for p in rnn.parameters()}
+    with torch.no_grad():
+        found[-1][1].fill_(0.25)
+    last = rnn.layers_reverse[-1] if bidirectional else rnn.layers[-1]
+    assert (last.u == 0.25).all()

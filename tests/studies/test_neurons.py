@@ -215,6 +215,6 @@ def test_a_profile_that_is_none_is_told_in_one_sentence_and_nothing_is_written(t
 
 def test_make_figures_calls_the_script_with_the_profile():
     text = (files.ROOT / "Makefile").read_text()
-    assert "\nfigures: setup ## " in text and "\t$(FIGURES) --profile '$(PROFILE)'\n" in text
+    assert "\nfigures: setup ## " in text and "\t$(FIGURES) --profile '$(PROFILE)'$(SURE)\n" in text
     assert "FIGURES = .venv/bin/python scripts/figures.py\n" in text
     assert re.search(r"\.PHONY:(.*\\\n)*.*\bfigures\b", text)

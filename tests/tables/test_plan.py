@@ -287,7 +287,7 @@ def test_sweeper_launches_what_is_not_done_and_names_what_failed(tmp_path, capsy
     assert all("machine.progress=false" in job for job in launcher.jobs)
     said = capsys.readouterr()
     assert "4 runs planned, 1 done before, 3 to do" in said.out
-    assert "2/3  finished   figure2_adding  IndRNN, T = 100, seed 0  test/mse" in said.out
+    assert "1/3  finished   figure2_adding  IndRNN, T = 100, seed 0  test/mse" in said.out
     assert "failed: LSTM, T = 100, seed 0\n  No data here." in said.err
     again = Launcher(tmp_path, runs)
     with pytest.raises(CompactHydraException):

@@ -10,12 +10,14 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from indrnn.errors import UserError, positive
 from indrnn.layers import IndRNNLayer, bound_of
 from indrnn.layers.padding import reverse
+from indrnn.recurrence import transformed
 
 
 class IndRNN(nn.Module):
     """L layers of h_t = σ(W x_t + u ⊙ h_{t-1} + b), P18 Eq. (2), with the arguments and shapes of ``nn.LSTM``.
 
-    The first seven arguments are those of ``nn.LSTM`` in its order; like ``nn.GRU`` it has one state and no cell state.
+    The first eight arguments are those of ``nn.LSTM`` in its order. Like ``nn.GRU`` it has one state and no cell state:
+    write ``out, h = rnn(x)``, since ``out, (h, c) = rnn(x)`` unpacks h_n of two layers without a word.
 
     The bound on abs(u) holds without any call after ``optimizer.step()``: in training, forward first clips u in place,
     as the authors' code does, so that the optimizer goes on from the bound; otherwise, and so in an exported program,
@@ -23,7 +25,10 @@ class IndRNN(nn.Module):
     pickled; a clipped u alone would get no gradient once its parameter is outside.)
 
     Exports with ``torch.export`` in eval mode, T and B dynamic; the recurrence stays one node, so whoever loads the
-    program imports ``indrnn.recurrence`` first.
+    program imports ``indrnn.recurrence`` first. (TorchScript is not supported; torch has deprecated it.)
+
+    A loop over ``parameters()`` that draws matrices anew and sets vectors to 0 silences every u, and so the memory:
+    leave out the names that end in ``u``, or call ``reset_parameters`` instead.
 
     Args:
         input_size, hidden_size, num_layers: M, N, L.
@@ -32,7 +37,9 @@ class IndRNN(nn.Module):
         dropout: probability dropped of the outputs of all layers but the last; unlike ``nn.LSTM``, one mask for all
             steps of a sequence.
         bidirectional: each layer also runs backwards, within the length of each sequence.
+        proj_size: 0; there are no projections.
         activation: relu, leaky_relu, tanh or identity.
+        nonlinearity: the name of the same in ``nn.RNN``: relu or tanh.
         seq_len: T, to remember over so many steps: abs(u) is at most γ^(1/T).
         gamma: γ, the largest gain over T steps (2 in P18 Section 5.1).
         bound: the largest abs(u), in place of seq_len. With neither it is 1: no state grows without input, however
@@ -55,8 +62,10 @@ class IndRNN(nn.Module):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        proj_size: int = 0,
         *,
         activation: str = "relu",
+        nonlinearity: str | None = None,
         seq_len: int | None = None,
         gamma: float = 2.0,
         bound: float | None = None,
@@ -67,6 +76,15 @@ class IndRNN(nn.Module):
     ):
         super().__init__()
         positive(num_layers=num_layers)
+        for name, value in {"bias": bias, "batch_first": batch_first, "bidirectional": bidirectional}.items():
+            if not isinstance(value, bool):
+                raise UserError(f"{name} must be True or False, not {value!r}; the order is that of nn.LSTM.")
+        if proj_size != 0:
+            raise UserError(f"proj_size must be 0, not {proj_size!r}: an IndRNN has no projections.")
+        if nonlinearity is not None:
+            if nonlinearity not in ("relu", "tanh") or activation != "relu":
+                raise UserError(f"nonlinearity must be relu or tanh, not {nonlinearity!r}, and leave activation out.")
+            activation = nonlinearity
         if bound is not None and seq_len is not None:
             raise UserError("Give seq_len (the bound on abs(u) is then gamma^(1/seq_len)) or bound, not both.")
         if bound is None:
@@ -77,6 +95,7 @@ class IndRNN(nn.Module):
             warnings.warn("indrnn: dropout is between layers, and there is one layer only", stacklevel=2)
         self.input_size, self.hidden_size, self.num_layers, self.bias = input_size, hidden_size, num_layers, bias
         self.batch_first, self.dropout, self.bidirectional, self.bound = batch_first, dropout, bidirectional, bound
+        self.proj_size = proj_size
 
         def layer(i: int) -> IndRNNLayer:
             last = i == num_layers - 1
@@ -95,6 +114,25 @@ class IndRNN(nn.Module):
         self.layers_reverse = nn.ModuleList(layer(i) for i in range(num_layers) if bidirectional)
         self.to(device=device, dtype=dtype)
 
+    @property
+    def all_weights(self) -> list[list[nn.Parameter]]:
+        """weight_ih, u and, if there is one, the bias of each layer and direction, in the order of the states."""
+        return [
+            [p for p in (layer.weight_ih, layer.u, layer.bias) if p is not None] for layer in self._in_order_of_states()
+        ]
+
+    def _in_order_of_states(self) -> list[IndRNNLayer]:
+        pairs = zip(self.layers, self.layers_reverse, strict=True) if self.bidirectional else zip(self.layers)
+        return [layer for pair in pairs for layer in pair]
+
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew, as at the construction: with the same seed the same ones."""
+        for layer in [*self.layers, *self.layers_reverse]:
+            layer.reset_parameters()
+
+    def flatten_parameters(self) -> None:
+        """Nothing: there is no cuDNN whose memory it would arrange. For code that calls it of any recurrent layer."""
+
     def forward(
         self, input: Tensor | PackedSequence, hx: Tensor | None = None, lengths: Tensor | None = None
     ) -> tuple[Tensor | PackedSequence, Tensor]:
@@ -107,8 +145,8 @@ class IndRNN(nn.Module):
                 padding holds changes nothing; outputs there are 0.
 
         Returns:
-            (T, B, D·N), batch first or packed as the input is, and h_n, (L·D, B, N). Backwards, the last state is the
-            one at the first step.
+            (T, B, D·N), batch first or packed as the input is, and h_n, (L·D, B, N): one tensor, where nn.LSTM has a
+            pair. Backwards, the last state is the one at the first step.
 
         Raises:
             UserError: a shape or a kind that does not fit.
@@ -118,24 +156,26 @@ class IndRNN(nn.Module):
                 raise UserError("A PackedSequence knows its lengths: leave lengths out.")
             return self._forward_packed(input, hx)
         x = input
+        if not isinstance(x, Tensor):
+            raise UserError(f"input must be a tensor or a PackedSequence, not a {type(x).__name__}.")
         if x.dim() not in (2, 3) or x.shape[-1] != self.input_size:
             shape = "(B, T, M)" if self.batch_first else "(T, B, M)"
             raise UserError(f"input must be {shape} or (T, M) with M = {self.input_size}, not {tuple(x.shape)}.")
         if x.dim() == 2:
             if lengths is not None:
                 raise UserError("lengths belong to a batch, and the input (T, M) is one sequence.")
-            self._check_state(hx, ())
+            self._check_state(hx, (), x)
             y, h = self._run(x[:, None], None if hx is None else hx[:, None], None)
             return y[:, 0], h[:, 0]
         x = x.transpose(0, 1) if self.batch_first else x
-        self._check_state(hx, x.shape[1:2])
+        self._check_state(hx, x.shape[1:2], x)
         y, h = self._run(x, hx, lengths)
         return y.transpose(0, 1) if self.batch_first else y, h
 
     def _forward_packed(self, packed: PackedSequence, hx: Tensor | None) -> tuple[PackedSequence, Tensor]:
         if packed.data.shape[-1] != self.input_size:
             raise UserError(f"input must hold steps of M = {self.input_size} numbers, not {packed.data.shape[-1]}.")
-        self._check_state(hx, packed.batch_sizes[:1].tolist())
+        self._check_state(hx, packed.batch_sizes[:1].tolist(), packed.data)
         # Within, sequences stay in the order in which they are packed, longest first.
         x, lengths = pad_packed_sequence(PackedSequence(packed.data, packed.batch_sizes))
         if hx is not None and packed.sorted_indices is not None:
@@ -146,12 +186,21 @@ class IndRNN(nn.Module):
         data = pack_padded_sequence(y, lengths).data
         return PackedSequence(data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices), h
 
-    def _check_state(self, hx: Tensor | None, batch: tuple[int, ...]) -> None:
+    def _check_state(self, hx: Tensor | None, batch: tuple[int, ...], x: Tensor) -> None:
+        if hx is None:
+            return
         if isinstance(hx, tuple):
             raise UserError("hx is one tensor, as for nn.GRU: an IndRNN has no cell state.")
+        if not isinstance(hx, Tensor):
+            raise UserError(f"hx must be a tensor, not a {type(hx).__name__}: torch.as_tensor makes one.")
         shape = (self.num_layers * (1 + self.bidirectional), *batch, self.hidden_size)
-        if hx is not None and hx.shape != shape:
+        if hx.shape != shape:
             raise UserError(f"hx must have the shape (layers x directions, B, N) = {shape}, not {tuple(hx.shape)}.")
+        double = torch.float64  # does not mix; the narrower ones do, as under autocast
+        if not hx.is_floating_point() or (hx.dtype == double) != (x.dtype == double):
+            raise UserError(f"hx must be {x.dtype} as the input is, not {hx.dtype}.")
+        if hx.device != x.device:
+            raise UserError(f"hx must be on {x.device} as the input is, not on {hx.device}.")
 
     def _run(self, x: Tensor, hx: Tensor | None, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
         """x (T, B, M), hx (L·D, B, N) -> (T, B, D·N), (L·D, B, N)."""
@@ -180,5 +229,8 @@ class _BoundedLayer(IndRNNLayer):
     def _used_u(self) -> Tensor:
         if not self.training:
             return self.u.clamp(-self.bound, self.bound)
+        if not isinstance(self.u, nn.Parameter) or transformed.active():
+            # functional_call's and torch.func's are not ours to change: the same numbers, and the same gradient
+            return self.u.detach().clamp(-self.bound, self.bound) + (self.u - self.u.detach())
         self.constrain_()
         return self.u.clone()  # for autograd to keep: the next forward may come before backward, and clips in place

@@ -8,15 +8,18 @@ from torch import Tensor, nn
 
 from indrnn.layers.norm_dropout import SequenceBatchNorm
 from indrnn.layers.padding import last_state
-from indrnn.recurrence import batch_normed
+from indrnn.recurrence import batch_normed, transformed
 
 
 def serve(unit: nn.Module, x: Tensor, W: Tensor | None = None) -> bool:
     """Whether ``run`` computes this IndRNNUnit or IndRNNLayer here.
 
     It does for ReLU with batch norm after the recurrence whose statistics are those of this batch alone, and with input
-    weights and no batch norm; but not while torch.compile looks, which sees more in the parts of the latter.
+    weights and no batch norm; but not while torch.compile looks, which sees more in the parts of the latter, and not
+    for torch.func, which only the recurrence knows.
     """
+    if transformed.active():
+        return False
     if unit.batch_norm == "after":
         taken = unit.norm.training and type(unit.norm) is SequenceBatchNorm
     else:

@@ -115,6 +115,12 @@ class IndRNNUnit(nn.Module):
         """u as the recurrence reads it: a subclass may bound it here."""
         return self.u
 
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew, as at the construction."""
+        nn.init.uniform_(self.u, *self.u_range)
+        if self.norm is not None:
+            self.norm.reset_parameters()
+
     @torch.no_grad()
     def constrain_(self) -> None:
         """Clip u to [-bound, bound]; both papers bound abs(u). To be called after every update."""
@@ -159,10 +165,16 @@ class IndRNNLayer(IndRNNUnit):
         common = (activation, batch_norm, dropout, backend, positions, negative_slope)
         super().__init__(hidden_size, bound, u_range, *common)
         positive(input_size=input_size, kernel_size=kernel_size)
-        self.input_size, self.kernel_size = input_size, kernel_size
+        self.input_size, self.kernel_size, self.init_std = input_size, kernel_size, init_std
         self.weight_ih = nn.Parameter(torch.empty(hidden_size, kernel_size * input_size))
         self.bias = nn.Parameter(torch.zeros(hidden_size)) if bias else None
         init_weight_(self.weight_ih, init_std)
+
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
+        init_weight_(self.weight_ih, self.init_std)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
 
     def forward(self, x: Tensor, h0: Any = None, lengths: Tensor | None = None) -> tuple[Tensor, Any]:
         """x (T, B, M), h0 (B, N) or the pair above, lengths (B,) -> outputs (T, B, N), the state after the last step.

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from indrnn.recurrence import reference
+from indrnn.recurrence import reference, transformed
 from indrnn.recurrence.choice import compute
 from indrnn.recurrence.one_dtype import computed_in
 
@@ -20,6 +20,8 @@ from indrnn.recurrence.one_dtype import computed_in
 def states(x: Tensor, u: Tensor, h0: Tensor | None, activation: str, negative_slope: float, backend: str) -> Tensor:
     if is_eager(x, u, h0):
         return _apply_states(x, u, h0, (activation, negative_slope, backend))
+    if transformed.active():
+        return transformed.states(x, u, h0, activation, negative_slope, backend)
     return torch.ops.indrnn.recurrence.default(x, u, h0, activation, negative_slope, backend)
 
 
@@ -41,7 +43,7 @@ def is_eager(*tensors: Tensor | None) -> bool:
     return not (
         torch.compiler.is_compiling()
         or torch._C._len_torch_dispatch_stack()
-        or torch._C._are_functorch_transforms_active()
+        or transformed.active()
         or torch._C._functorch.is_legacy_batchedtensor(tensors[0])  # torch.autograd.grad(..., is_grads_batched=True)
         or torch._C._get_tracing_state()
         or tensors[0].is_meta

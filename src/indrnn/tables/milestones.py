@@ -16,7 +16,7 @@ from yaml import YAMLError
 
 from indrnn import configs, files, markdown_text, record
 from indrnn.errors import UserError, in_one_line
-from indrnn.tables import logs
+from indrnn.tables import logs, table_text, verdict
 from indrnn.tables.schema import Axis
 
 UNITS = {"bpc": "bits per character", "mse": "squared units", "ppl": "exp of nats per token"}
@@ -41,7 +41,8 @@ class Milestones:
     ``log``: which of conf/logs.yaml stands beside; ``official``: what it has as best so far, by training examples.
     ``at``: the numbers of examples that are shown; without it those of the log, of our ends and, where there is no
     log, of our validations. ``axis``: what the picture has instead of examples; labels then end with the value there,
-    behind a comma.
+    behind a comma. ``tests``: labels are "row, column, seed", and the page begins with what the finished runs
+    have on the test, over seeds.
     """
 
     title: str
@@ -52,6 +53,7 @@ class Milestones:
     at: list[int] = field(default_factory=list)
     number: str = ".2f"
     axis: Axis | None = None
+    tests: bool = False
     notes: list[str] = field(default_factory=list)
     name: str = ""
 
@@ -60,7 +62,7 @@ class Milestones:
         """The number that is shown, with its unit."""
         if self.metric == "error":
             return "validation accuracy so far (%)"
-        return f"validation {self.metric} so far ({UNITS[self.metric]})"
+        return f"validation {self.metric} so far ({UNITS.get(self.metric, 'no unit')})"
 
 
 @dataclass(frozen=True)
@@ -155,9 +157,28 @@ def markdown(what: Milestones, found: list[Course]) -> str:
     rows += [row(course.label, map(course.at, counts)) for course in found]
     lines = [f"# {what.title}", ""]
     lines += markdown_text.bullets([f"Best {what.what}; a dash where nothing was measured.", *what.notes])
+    if what.tests:
+        lines += ["", *tested(what, found)]
     lines += ["", *markdown_text.aligned(heads, rows), "", "Our runs:", ""]
     lines += markdown_text.bullets(map(sentence, found))
     return "\n".join([*lines, "", f"![{what.title}]({what.name}.png)"]) + "\n"
+
+
+def tested(what: Milestones, found: list[Course]) -> list[str]:
+    """The finished runs on the test, by row and column of their labels: mean ± sample standard deviation (n seeds)."""
+    name, values = f"test/{what.metric}", {}
+    for course in found:
+        row, column, _ = course.label.split(", ")
+        if name in course.record["metrics"]:
+            values.setdefault((row, column), []).append(course.record["metrics"][name])
+    columns = list(dict.fromkeys(column for _, column in values))
+
+    def shown(found: list[float]) -> str:
+        return table_text.measured(verdict.Sample(tuple(found), len(found)), what.number) or "-"
+
+    names = dict.fromkeys(row for row, _ in values)
+    rows = [[row, *(shown(values.get((row, column), [])) for column in columns)] for row in names]
+    return markdown_text.aligned([f"test {what.metric} (n seeds)", *columns], rows)
 
 
 def sentence(course: Course) -> str:

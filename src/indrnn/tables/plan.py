@@ -5,6 +5,7 @@ A config is composed once per cell and candidate; the seeds share it.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -113,11 +114,7 @@ def cell_overrides(table: Table, profile: str, row: str, column: str) -> list[li
 def _runs(
     table: Table, row: Row, column: Column, overrides: list[str], candidate: int, seeds: list[int]
 ) -> Iterator[Run]:
-    cfg = configs.build(overrides)
-    configs.refuse_unread(cfg, overrides)
-    for seed in seeds:
-        cfg.seed = seed  # the same as the override: nothing is chosen by the seed while composing
-        config = configs.signed(cfg)
+    for seed, config in zip(seeds, _signed(tuple(overrides), tuple(seeds), configs.CONF), strict=True):
         name = f"{row.label}, {column.label}, seed {seed}"
         labels = (
             f"logger.group={quoted(table.name)}",
@@ -136,6 +133,18 @@ def _runs(
             config=config,
             signature=configs.signature(config),
         )
+
+
+@cache
+def _signed(overrides: tuple[str, ...], seeds: tuple[int, ...], conf: Path) -> list[dict[str, Any]]:
+    """The signed config of each seed; nobody changes them. Composed once, though a plan is made several times."""
+    cfg = configs.build(list(overrides))
+    configs.refuse_unread(cfg, list(overrides))
+    found = []
+    for seed in seeds:
+        cfg.seed = seed  # the same as the override: nothing is chosen by the seed while composing
+        found.append(configs.signed(cfg))
+    return found
 
 
 def quoted(text: str) -> str:

@@ -111,8 +111,11 @@ class Task(Updating):
     def recalibrate(self) -> None:
         """Batch-norm statistics from fixed training examples, dropout off (DESIGN: batch norm at evaluation)."""
         batches = self.trainer.datamodule.calibration_batches(CALIBRATION_EXAMPLES)
-        inputs = (self.time_first(x.to(self.device)) for x, *_ in batches)
-        recompute_batch_norm(self.network, inputs, carry=self.carries_state)
+        recompute_batch_norm(self.network, map(self.calibrating, batches), carry=self.carries_state)
+
+    def calibrating(self, batch: tuple[Tensor, ...]) -> Tensor | tuple[Tensor, Tensor]:
+        """What the network reads of a batch, (T, B, M); with lengths (B,) where it is padded."""
+        return self.time_first(batch[0].to(self.device))
 
     def validation_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
         self._log("val", batch)

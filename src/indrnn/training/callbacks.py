@@ -1,5 +1,6 @@
 """What happens beside the training: checkpoints, stops between two updates, a progress bar."""
 
+import math
 import signal
 import threading
 import time
@@ -13,6 +14,7 @@ from tqdm import tqdm
 from indrnn.tasks import Task
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+EVERY = 2.0  # seconds between words of a run to who looks on
 
 
 class Interrupted(Exception):
@@ -98,8 +100,24 @@ class Checkpoint(Callback):
                 signal.signal(number, handler)
 
 
+class Aloud(Callback):
+    """Lets a run say how far it is: at its start and then every two seconds, also while it validates and tests."""
+
+    def __init__(self, say: Callable[[], None]):
+        self.say, self.said = say, -math.inf
+
+    def on_train_start(self, *_: Any) -> None:
+        if time.monotonic() - self.said >= EVERY:
+            self.say()
+            self.said = time.monotonic()
+
+    on_train_batch_end = on_validation_batch_end = on_test_batch_end = on_train_start
+
+
 class UpdateBar(Callback):
-    """A bar over updates, with the last validation."""
+    """A bar over updates, with the last validation and how far one is that goes on; then one over the test."""
+
+    bar: tqdm | None = None
 
     def on_train_start(self, trainer: Trainer, task: Task) -> None:
         self.bar = tqdm(total=task.max_updates, initial=task.update, unit=" updates", dynamic_ncols=True)
@@ -109,5 +127,19 @@ class UpdateBar(Callback):
             self.bar.set_postfix_str(f"val/{task.metric} {task.curve[-1][f'val/{task.metric}']:.4g}", refresh=False)
         self.bar.update(task.update - self.bar.n)
 
+    def on_validation_batch_end(
+        self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        if self.bar is not None and time.time() - self.bar.last_print_t > EVERY:  # it counts so, too
+            self.bar.set_postfix_str(f"validating: {batch_idx + 1} of {trainer.num_val_batches[0]} batches")
+
+    def on_test_start(self, trainer: Trainer, task: Task) -> None:
+        batches = trainer.num_test_batches[0]
+        self.bar = tqdm(total=batches, desc="test", unit=" batches", leave=False, dynamic_ncols=True)
+
+    def on_test_batch_end(self, *_: Any) -> None:
+        self.bar.update()
+
     def teardown(self, trainer: Trainer, task: Task, stage: str) -> None:
-        self.bar.close()
+        if self.bar is not None:
+            self.bar.close()

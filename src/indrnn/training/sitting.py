@@ -12,7 +12,7 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from indrnn import checksums, configs, digests, files, predictions, provenance, record
+from indrnn import checksums, configs, digests, files, predictions, progress, provenance, record
 from indrnn.data import Data
 from indrnn.errors import OutOfMemory, UserError
 from indrnn.machine import device_name, on_the_card
@@ -61,6 +61,7 @@ class Sitting:
                 self.code[key] = earlier if earlier.split("+")[-1] == self.here[key] else f"{earlier}+{self.here[key]}"
             self.code["dirty"] |= past["code"]["dirty"]
         self.first = task.update
+        self.overrides = record.told(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
         self.hold()
 
     def hold(self) -> None:
@@ -80,6 +81,15 @@ class Sitting:
         }
         save_tensors(self.path, state)
         self.hold()
+
+    def say(self) -> None:
+        """Tell who looks on how far the run is, which has no record yet."""
+        note = {"overrides": self.overrides, "config": self.config, "updates": self.task.update}
+        progress.write(self.folder, note | {"metrics": self.task.chosen(), "seconds": self.elapsed()})
+
+    @property
+    def parameters(self) -> int:
+        return sum(p.numel() for p in self.task.network.parameters())
 
     def elapsed(self) -> float:
         """Seconds of all sittings together."""
@@ -126,12 +136,12 @@ class Sitting:
         update = self.held["update"]
         done = {
             "signature": self.signature,
-            "overrides": record.told(HydraConfig.get().overrides.task) if HydraConfig.initialized() else [],
+            "overrides": self.overrides,
             "config": self.config,
             "seed": self.cfg.seed,
             "metrics": self.held["metrics"] | metrics,
             "status": status,
-            "parameters": sum(p.numel() for p in task.network.parameters()),
+            "parameters": self.parameters,
             "updates": update,
             "examples": update * self.data.batch_size,
             "data": self.data.describe() | ({"digest": self.digest} if self.digest else {}),
@@ -150,6 +160,7 @@ class Sitting:
         if final:
             predictions.write(self.folder, task.predictions() if status == "finished" else None)
         record.write(self.folder, done, self.held["curve"])
+        progress.forget(self.folder)
         if final:
             seal(self.folder)
         return done
