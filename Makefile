@@ -160,5 +160,6 @@ lock: ## compile requirements.lock and requirements-cluster.lock from pyproject.
 wandb-sync: setup ## upload the offline W&B runs of runs/wandb
 	@found=`find runs/wandb -type d -name 'offline-run-*' -prune 2>/dev/null | wc -l`; \
 	if test $$found -eq 0; then echo "wandb-sync: no offline runs under runs/wandb"; exit 0; fi; \
+	echo "wandb-sync: $$found runs are uploaded, with config, metrics, versions, and this machine's host name and paths"; \
 	find runs/wandb -type d -name 'offline-run-*' -prune -exec $(WANDB_SYNC) {} + || { \
 	echo "wandb-sync: not everything was uploaded; logged in? (.venv/bin/wandb login)" >&2; exit 1; }

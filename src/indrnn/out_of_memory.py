@@ -43,3 +43,14 @@ def free() -> None:
     gc.collect()
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
+
+
+def no_memory(error: Exception) -> tuple[str, dict[str, float]]:
+    """What the memory ran out for, in words and as a metric, where it is that; any other error is raised again."""
+    reason = out_of_memory(error)
+    if reason is None:
+        raise error
+    asked = asked_gib(reason)
+    if asked is None:
+        return (str(reason).strip() or type(reason).__name__).splitlines()[0], {}
+    return f"asked for {size(asked)}", {"memory/asked_gib": round(asked, 6)}

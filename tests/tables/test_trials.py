@@ -134,3 +134,23 @@ def test_verify_compares_the_page(tmp_path):
     shutil.copytree(RESULTS / "runs", tmp_path / "runs")
     made = dict(verify.rendered(tmp_path, {}))
     assert made["trials.md"] == trials.page(tmp_path)
+
+
+def test_what_a_label_says_of_rate_dropout_batch_and_seed_is_what_the_run_has():
+    """Labels are typed by hand; a wrong one would be believed."""
+    said = 0
+    for run in [run for group in GROUPS for run in group.runs]:
+        config = configs.signed(configs.build(run.overrides))
+        for pattern, value in (
+            (r"(?:peak(?: rate)?|cycle to|constant) ([\d.]+e-\d)", config["recipe"]["learning_rate"]),
+            (r"dropout ([\d.]+)", config["recipe"].get("dropout")),
+            (r"batch (\d+)", config["data"]["batch_size"]),
+            (r"seed (\d)$", config["seed"]),
+            (r"T = (\d+)", config["data"]["seq_len"]),
+        ):
+            for number in re.findall(pattern, run.label):
+                assert float(number) == value, run.label
+                said += 1
+        if "no dropout" in run.label:
+            assert config["recipe"]["dropout"] == 0, run.label
+    assert said > 20

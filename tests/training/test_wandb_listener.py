@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -11,8 +12,9 @@ import pytest
 import wandb
 
 from indrnn import configs
+from indrnn.errors import UserError
 from indrnn.tasks import Task
-from indrnn.training import wandb_listener
+from indrnn.training import listening, wandb_listener
 from indrnn.training.run import train
 
 SMALL = ("experiment=quick/adding", "data.seq_len=10", "model.hidden_size=8", "data.val_examples=20")
@@ -44,9 +46,17 @@ def test_two_updates_offline_can_be_read_back(config, tmp_path, monkeypatch, cap
     assert updates["signature"] == done["signature"]
     assert updates["data"] == done["config"]["data"] and updates["model"] == done["config"]["model"]
     rows = [r["history"]["item"] for r in records if r["type"] == "history"]
+    rows = [row for row in rows if "layer1/off_share" not in row]
     assert [row["update"] for row in rows] == [1, 2, 2]
     assert min(row["val/mse"] for row in rows[:2]) == pytest.approx(done["metrics"]["val/mse"])
     assert rows[0]["train/mse"] > 0 and rows[-1]["test/mse"] == pytest.approx(done["metrics"]["test/mse"])
+    assert updates["parameters"] == done["parameters"]
+    summary = {}
+    for r in records:
+        if r["type"] == "summary":
+            summary |= r["summary"]["update"]
+    assert summary["status"] == "finished" and summary["record"].endswith(f"/{done['signature']}/run.json")
+    assert summary["test/mse"] == pytest.approx(done["metrics"]["test/mse"])
 
 
 def test_a_run_goes_on_without_an_answer(config, monkeypatch, caplog):
@@ -87,7 +97,8 @@ def test_a_run_outlives_wandbs_own_process(config, tmp_path, monkeypatch, caplog
         process.poll()  # wandb forgets to, and warns of it when the object goes
     monkeypatch.setattr(Task, "on_validation_end", original)
     train(config(*TWO, "logger=wandb", "seed=1", f"machine.runs={tmp_path / 'next'}"))
-    assert [r["history"]["item"]["update"] for r in heard(tmp_path / "next") if r["type"] == "history"] == [1, 2, 2]
+    found = [r["history"]["item"] for r in heard(tmp_path / "next") if r["type"] == "history"]
+    assert [row["update"] for row in found if "layer1/off_share" not in row] == [1, 2, 2]
 
 
 def test_csv_means_no_listener(config):
@@ -100,3 +111,67 @@ def test_the_listener_is_no_part_of_the_run(config):
         configs.signature(configs.signed(config(*TWO, f"logger={name}", "logger.group=a"))) for name in ("csv", "wandb")
     }
     assert len(signatures) == 1
+
+
+LOOPBACK = "http://127.0.0.1:9"  # where nobody listens
+
+
+@pytest.fixture
+def anew():
+    wandb_listener.mode_with.cache_clear()
+    yield
+    wandb_listener.mode_with.cache_clear()
+
+
+def test_a_key_without_a_network_means_offline_data_at_once_and_is_said_once(anew, caplog):
+    began = time.monotonic()
+    assert [wandb_listener.mode_with("a" * 40, LOOPBACK) for _ in range(3)] == ["offline"] * 3
+    assert time.monotonic() - began < 2.5 and caplog.text.count("runs are logged offline, for make wandb-sync") == 1
+
+
+def test_without_a_key_nobody_is_asked(anew, caplog, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("NETRC", raising=False)
+    monkeypatch.setattr(wandb_listener.socket, "create_connection", lambda *_: pytest.fail("asked"))
+    assert wandb_listener.mode_with(None, LOOPBACK) == "offline" and not caplog.text
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login user password key\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    assert wandb_listener.in_netrc("127.0.0.1") and not wandb_listener.in_netrc("elsewhere")
+
+
+def test_a_key_that_the_server_refuses_means_offline_data(anew, caplog, monkeypatch):
+    def refused(prompt):
+        raise wandb.errors.AuthenticationError("no such key")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setattr(wandb, "login", refused)
+        assert wandb_listener.mode_with("a" * 40, address) == "offline" and "no such key" in caplog.text
+        monkeypatch.setattr(wandb, "login", lambda prompt: True)
+        assert wandb_listener.mode_with("b" * 40, address) == "online"
+
+
+def test_wandbs_own_variables_are_honoured(config, monkeypatch):
+    monkeypatch.setenv("WANDB_PROJECT", "mine")
+    monkeypatch.setenv("WANDB_DIR", "/somewhere")
+    cfg = config(*TWO, "logger=wandb").logger
+    assert cfg.project == "mine" and cfg.save_dir == "/somewhere"
+    with pytest.raises(UserError, match="logger.every must be a whole number of at least 1, not 0"):
+        wandb_listener.refuse_unknown(config(*TWO, "logger=wandb", "logger.every=0").logger, wandb)
+
+
+@pytest.mark.parametrize(
+    "given, words, name, group, tags",
+    [
+        ([], ["experiment=fast/pmnist", "model=lstm", "seed=3"], "lstm, seed 3", "fast/pmnist", "fast pmnist lstm"),
+        ([], ["experiment=pmnist"], "indrnn, seed 3", "pmnist", "paper pmnist indrnn"),
+        ([], ["data.seq_len=9", "machine.runs=x", "logger=wandb"], "indrnn, data.seq_len=9, seed 3", "quick/adding",
+         "quick adding indrnn"),
+        (["logger.name=a", "logger.group=table1", "logger.tags=[mine]"], ["experiment=fast/pmnist"], "a", "table1",
+         "fast pmnist indrnn table1 mine"),
+    ],
+)  # fmt: skip
+def test_a_run_can_be_told_from_others(config, given, words, name, group, tags):
+    found = listening.labels(config(*TWO, "logger=wandb", *given).logger, words, 3)
+    assert found["name"] == name and found["group"] == group and found["tags"] == tags.split()
+    assert found["job_type"] == tags.split()[1]

@@ -18,15 +18,17 @@ from indrnn.data import Data
 from indrnn.errors import NoData, OutOfMemory, UserError
 from indrnn.machine import keep_pages, matrix_products
 from indrnn.networks import Network
-from indrnn.out_of_memory import asked_gib, free, out_of_memory, size
+from indrnn.out_of_memory import free, no_memory
 from indrnn.tasks import CLIP, Diverged, Task
 from indrnn.training.callbacks import Aloud, Checkpoint, Interrupted, UpdateBar
 from indrnn.training.checks import check, seconds
 from indrnn.training.compiled import OF_TORCH, compile_, how
+from indrnn.training.dials import Dials
 from indrnn.training.graph import graph_, release
+from indrnn.training.listening import listen
 from indrnn.training.ranks import Rank, Ranks, check_devices, synchronise_batch_norm
 from indrnn.training.sitting import CKPT, Sitting, folder_of, of_other_data, only_one, quiet_lightning, seal, stands
-from indrnn.training.wandb_listener import listener, stop_listening
+from indrnn.training.wandb_listener import stop_listening
 
 PRECISIONS = ("32-true", "tf32", "bf16-mixed")
 NEEDS_LESS = "machine.save_memory=true, fewer runs at once or a smaller batch need less; the same command tries again."
@@ -85,8 +87,7 @@ def train(cfg: DictConfig) -> dict[str, Any]:
         if done and done["updates"] > task.update:  # it tells of a checkpoint that is gone
             for name in ("run.json", "curve.csv"):
                 (folder / name).unlink(missing_ok=True)
-        identity = f"{sitting.signature}-{sitting.started[:19].replace(':', '')}"
-        logger = listener(cfg.logger, identity, sitting.config | {"signature": sitting.signature})
+        logger = listen(sitting)
         full, more = "", {}
         try:
             status, stop = fit(sitting, logger)
@@ -96,7 +97,8 @@ def train(cfg: DictConfig) -> dict[str, Any]:
             full, more = no_memory(error)
             status, stop = "out_of_memory", 0
         reached = task.update
-        stop_listening(logger, task.chosen() | more, task.update)
+        where = {"status": status, "record": f"{cfg.machine.runs}/{sitting.signature}/run.json"}
+        stop_listening(logger, task.chosen() | more, task.update, where)
         done = sitting.end(status, more)
         if (word := how(task.network)) and word.startswith("eager: ") and word != OF_TORCH:
             log.warning("This run was trained without machine.compile=%s (%s).", cfg.machine.compile, word)
@@ -163,7 +165,10 @@ def fit(sitting: Sitting, logger: Logger | None) -> tuple[str, int]:
         with Ranks(machine.devices, follow, sitting.cfg) as rank:
             max_time = seconds(sitting.cfg.trainer.max_time)
             checkpoint = Checkpoint(sitting.save, machine.checkpoint_seconds, max_time, agree=rank.agree)
-            make_updates(sitting, rank, checkpoint, logger, [Aloud(sitting.say), *[UpdateBar()] * machine.progress])
+            aside = [Aloud(sitting.say), *[UpdateBar()] * machine.progress]
+            if every := getattr(logger, "every", None):
+                aside.append(Dials(logger, every, sitting.data.batch_size))
+            make_updates(sitting, rank, checkpoint, logger, aside)
     except Interrupted as interrupted:
         return "interrupted", interrupted.signal
     except Diverged:
@@ -245,14 +250,3 @@ def trainer(cfg: DictConfig, logger: Logger | bool = False, **options: Any) -> p
         default_root_dir=files.ROOT / cfg.machine.runs,
         **options,
     )
-
-
-def no_memory(error: Exception) -> tuple[str, dict[str, float]]:
-    """What the memory ran out for, in words and as a metric, where it is that; any other error is raised again."""
-    reason = out_of_memory(error)
-    if reason is None:
-        raise error
-    asked = asked_gib(reason)
-    if asked is None:
-        return (str(reason).strip() or type(reason).__name__).splitlines()[0], {}
-    return f"asked for {size(asked)}", {"memory/asked_gib": round(asked, 6)}

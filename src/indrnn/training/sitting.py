@@ -87,6 +87,10 @@ class Sitting:
         note = {"overrides": self.overrides, "config": self.config, "updates": self.task.update}
         progress.write(self.folder, note | {"metrics": self.task.chosen(), "seconds": self.elapsed()})
 
+    @property
+    def parameters(self) -> int:
+        return sum(p.numel() for p in self.task.network.parameters())
+
     def elapsed(self) -> float:
         """Seconds of all sittings together."""
         return self.wall_seconds + time.monotonic() - self.began
@@ -137,7 +141,7 @@ class Sitting:
             "seed": self.cfg.seed,
             "metrics": self.held["metrics"] | metrics,
             "status": status,
-            "parameters": sum(p.numel() for p in task.network.parameters()),
+            "parameters": self.parameters,
             "updates": update,
             "examples": update * self.data.batch_size,
             "data": self.data.describe() | ({"digest": self.digest} if self.digest else {}),
