@@ -16,6 +16,7 @@ from pages import PAGES, name
 from indrnn import configs, files
 from indrnn.data.stand_in.recordings import Recordings
 from indrnn.errors import UserError
+from indrnn.tables import queue
 
 COMMANDS = pages.commands()
 TRAIN = (".venv/bin/python -m indrnn.train ", "PYTHONPATH=src python -m indrnn.train ")
@@ -242,7 +243,12 @@ def test_code_that_is_gone_or_stands_twice_is_told():
     )
 
 
-# Numbers that a page says and a file decides
+# What a page says and a file decides
+
+
+def test_the_order_of_the_queue_is_the_one_that_scale_tells():
+    text = " ".join((files.ROOT / "docs/scale.md").read_text("utf-8").split())
+    assert f"the order ({queue.ORDER.removeprefix('Order: ').rstrip('.')})" in text
 
 
 @pytest.mark.parametrize(
