@@ -37,7 +37,7 @@ GET_DATA = .venv/bin/python scripts/get_data.py
 TEST = .venv/bin/python -m pytest
 LINT = .venv/bin/ruff check . && .venv/bin/ruff format --check .
 WANDB_SYNC = .venv/bin/wandb sync
-LOCK = .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --group dev \
+LOCK = .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra pipeline --group dev \
 	pyproject.toml --no-annotate --custom-compile-command 'make lock'
 
 PYTHONS = $(if $(PYTHON),'$(PYTHON)',python3 python3.12 python3.11)

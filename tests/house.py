@@ -18,11 +18,11 @@ FLOORS = (
     ("studies", "bench"),
     ("entrances",),
 )
-GROUND = {"__init__", "adding_numbers", "checksums", "configs", "damage", "digests", "errors", "files", "machine"}
-GROUND |= {"markdown_text", "out_of_memory", "overrides", "places", "predictions", "progress", "provenance", "record"}
-GROUND |= {"splits"}
-ENTRANCES = {"again", "compare", "drawn_runs", "findings", "in_short", "launching", "load", "publish", "published"}
-ENTRANCES |= {"readme", "reproduce", "run_groups", "runs", "train", "verify", "why"}
+GROUND = {"__init__", "adding_numbers", "aloud", "checksums", "configs", "damage", "digests", "errors", "files"}
+GROUND |= {"machine", "markdown_text", "out_of_memory", "overrides", "places", "predictions", "progress", "provenance"}
+GROUND |= {"record", "splits"}
+ENTRANCES = {"again", "compare", "drawn_runs", "findings", "how_far", "in_short", "launching", "load", "missing_data"}
+ENTRANCES |= {"publish", "published", "readme", "reproduce", "run_groups", "runs", "train", "verify", "why"}
 SOURCES = sorted(HOUSE.rglob("*.py"))
 
 

@@ -61,3 +61,10 @@ def test_who_is_killed_leaves_the_note(config, monkeypatch):
     with pytest.raises(UserError, match="killed"):
         run.train(cfg)
     assert progress.read(folder_of(cfg))["updates"] == 0  # two seconds are not over
+
+
+def test_the_bar_says_how_far_a_validation_and_the_test_are(config, monkeypatch, capsys):
+    monkeypatch.setattr(callbacks, "EVERY", -1.0)
+    run.train(config(*SMALL, "data.batch_size=8", "machine.progress=true"))
+    said = capsys.readouterr().err
+    assert "6/6" in said and "validating: 2 of 3 batches" in said and "val/mse 0." in said and "test:  " in said

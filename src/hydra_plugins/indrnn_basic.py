@@ -12,6 +12,8 @@ from typing import Any
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, JobStatus
+from hydra.errors import CompactHydraException
+from omegaconf import DictConfig
 
 
 @dataclass
@@ -30,8 +32,9 @@ class SeedsAlike(BasicSweeper):
     def sweep(self, arguments: list[str]) -> Any:
         made, launch = [], self.launcher.launch
 
-        def kept(*words: Any, **more: Any) -> Sequence[JobReturn]:
-            returns = launch(*words, **more)
+        def kept(jobs: Sequence[Sequence[str]], **more: Any) -> Sequence[JobReturn]:
+            self.refuse_without_data(jobs)
+            returns = launch(jobs, **more)
             made.extend(returns)
             return returns
 
@@ -40,6 +43,26 @@ class SeedsAlike(BasicSweeper):
             return super().sweep(arguments)
         finally:
             tell(made)
+
+    def refuse_without_data(self, jobs: Sequence[Sequence[str]]) -> None:
+        """One sentence, before the first job, where data are missing; of jobs that read the same, one is asked."""
+        from indrnn import missing_data
+        from indrnn.errors import UserError
+
+        def config(job: Sequence[str]) -> DictConfig:
+            return self.hydra_context.config_loader.load_sweep_config(self.config, list(job))
+
+        def read(job: Sequence[str]) -> tuple[str, ...]:
+            return tuple(word for word in job if word.startswith(("experiment=", "data", "+data")))
+
+        if not missing_data.launched_here(self.config):
+            return
+        kinds = {words: config(job) for words, job in {read(job): job for job in jobs}.items()}
+        lacking = {words for words, cfg in kinds.items() if missing_data.of_job(cfg)}
+        try:
+            missing_data.refuse(config(job) for job in jobs if read(job) in lacking)
+        except UserError as error:
+            raise CompactHydraException(str(error)) from None
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         alike = {tuple(word for word in job if not word.startswith("seed=")): job for job in batch}

@@ -67,11 +67,13 @@ class PlanSweeper(Sweeper):
     ):
         self.tables, self.profile, self.columns = tables, profile, columns
         self.seeds, self.smoke, self.max_batch_size = seeds, smoke, max_batch_size
-        self.folder, self.fresh, self.accelerator = "runs", False, "cpu"
+        self.folder, self.fresh, self.accelerator, self.here = "runs", False, "cpu", False
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        from indrnn.missing_data import launched_here
+
         self.folder, self.fresh = config.machine.runs, config.machine.fresh
-        self.accelerator = config.machine.accelerator
+        self.accelerator, self.here = config.machine.accelerator, launched_here(config)
         self.launcher: Launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
@@ -79,12 +81,13 @@ class PlanSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Sequence[JobReturn]:
         """Train what is not done; a run that fails does not stop the others, but the exit code says so.
 
-        With machine.fresh=true what there is of the planned runs is first set aside, all of it.
+        With machine.fresh=true what there is of the planned runs is first set aside, all of it. Runs whose data are not
+        on this machine are left out, and that is told before the first of the others.
 
         Raises:
             CompactHydraException: a name that does not exist, or runs that failed; one sentence.
         """
-        from indrnn import files, record
+        from indrnn import aloud, files, missing_data, record
         from indrnn.errors import UserError
         from indrnn.tables import plan, queue
 
@@ -100,15 +103,21 @@ class PlanSweeper(Sweeper):
             if self.fresh:
                 for run in plan.runs(*what):
                     record.set_aside(folder / run.signature)
-            planned = plan.runs(*what, folder)
+            with aloud.Step("planning the runs", first=False):
+                planned = plan.runs(*what, folder)
+                todo = not_done(planned)
         except UserError as error:
             raise CompactHydraException(str(error)) from None
-        todo = not_done(planned)
         print(f"{len(planned)} runs planned, {len(planned) - len(todo)} done before, {len(todo)} to do", flush=True)
         if older := plan.reused(planned, folder):
             print(older, flush=True)
         for name in ("hydra", "hydra_plugins"):  # launchers would list all overrides of every run
             logging.getLogger(name).setLevel(logging.WARNING)
+        seen = {run.signature for run in todo}
+        with aloud.Step("looking whether all data are here", first=False):
+            todo, lacking = missing_data.sorted_out(todo, folder) if self.here else (todo, [])
+        for sentence in lacking:
+            print(sentence, file=sys.stderr, flush=True)
         tried, returns = [], []
         while todo:
             jobs = [["machine.progress=false", *run.labels, *run.overrides] for run in todo]
@@ -118,11 +127,13 @@ class PlanSweeper(Sweeper):
             except KeyboardInterrupt:
                 raise SystemExit(130) from None
             tried += todo
-            seen = {run.signature for run in tried}
             todo = [run for run in not_done(plan.runs(*what, folder)) if run.signature not in seen]
+            seen |= {run.signature for run in todo}
             if todo:
                 print(f"{len(todo)} more to do, with what validation chose", flush=True)
         self._complain(tried, returns)
+        if lacking:
+            raise CompactHydraException("Not all data are here, as told above.")
         return returns
 
     def _launch(self, jobs: list[list[str]]) -> list[JobReturn]:
@@ -159,7 +170,7 @@ def trace(error: BaseException) -> str:
 
 
 class Watch(threading.Thread):
-    """Looks at the records of the launched runs once a second: one line per run that ended, and a bar in a terminal.
+    """Looks at the launched runs once a second: a line per run that ended, and a bar, or a line from time to time.
 
     Launchers only return when all is over, and their workers are other processes or other machines; the records are
     what all of them share.
@@ -176,7 +187,10 @@ class Watch(threading.Thread):
     def __enter__(self) -> "Watch":
         from tqdm import tqdm
 
-        self.bar = tqdm(total=len(self.runs), unit="run", disable=not sys.stderr.isatty(), dynamic_ncols=True)
+        from indrnn.how_far import BAR, HowFar
+
+        self.far = HowFar(self.runs, self.folder)
+        self.bar = tqdm(total=1.0, bar_format=BAR, disable=not sys.stderr.isatty(), dynamic_ncols=True)
         self.start()
         return self
 
@@ -189,7 +203,7 @@ class Watch(threading.Thread):
     def run(self) -> None:
         while not self.over.wait(1.0):
             self.look()
-            self.bar.refresh()
+            self.far.show(self.bar)
 
     def look(self) -> None:
         from indrnn import record
@@ -201,7 +215,7 @@ class Watch(threading.Thread):
             self.seen[run.signature] = stamp
             if done := record.read(self.folder / run.signature):
                 self.ended += 1
-                self.bar.update()
+                self.far.end(run.signature)
                 self.bar.write(f"{self.ended:>3}/{len(self.runs)}  {line(run, done)}")
                 sys.stdout.flush()
 

@@ -6,6 +6,7 @@ Shapes: B batch, T time, M input, N neurons, K outputs.
 """
 
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -16,7 +17,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from indrnn import checksums, configs, record
+from indrnn import checksums, configs, files, record
 from indrnn.errors import UserError
 from indrnn.layers import IndRNNUnit
 from indrnn.networks import Network
@@ -86,13 +87,16 @@ class Trained:
     def export(self, x: Tensor) -> torch.export.ExportedProgram:
         """``predict`` without lengths as a program that runs without this config: torch.export.save and load it.
 
-        B and T are free. The recurrence stays one node: whoever loads the program imports ``indrnn.recurrence`` first.
+        B is free; so is T, but for torch's own networks, whose steps are written out: there it is that of x. The
+        recurrence stays one node: whoever loads the program imports ``indrnn.recurrence`` first.
 
         Args:
             x: an example, (B, T, M), with B and T above 1.
         """
-        free = {0: torch.export.Dim("B"), 1: torch.export.Dim("T")}
-        with torch.no_grad():
+        free = {0: torch.export.Dim("B")} | ({1: torch.export.Dim("T")} if self.u else {})
+        with torch.no_grad(), warnings.catch_warnings():
+            # torch says it of its own networks, whose list of weights is of their parameters
+            warnings.filterwarnings("ignore", message="The tensor attributes? .*_flat_weights")
             return torch.export.export(self.answer, (x,), dynamic_shapes=(free,))
 
 
@@ -100,12 +104,13 @@ def load(folder: Path | str) -> Trained:
     """A finished run, ready to answer.
 
     Args:
-        folder: holds run.json and weights.pt, such as ``runs/<signature>`` or ``results/runs/827a92e8814a``.
+        folder: holds run.json and weights.pt, such as ``runs/<signature>`` or ``results/runs/827a92e8814a``; from where
+            one is or, if it is not there, in the repository.
 
     Raises:
         UserError: there is no record or no network, or it differs from SHA256SUMS beside it.
     """
-    folder = Path(folder)
+    folder = Path(folder) if Path(folder).exists() else files.ROOT / folder
     entry, path = record.read(folder), folder / "weights.pt"
     if not entry or not path.exists():
         raise UserError(f"{folder} holds no trained network (run.json and weights.pt of a finished run).")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from indrnn import checksums, files, findings, places, published, record
+from indrnn import aloud, checksums, files, findings, places, published, record
 from indrnn.errors import UserError
 from indrnn.readme import with_tables
 from indrnn.tables import changes, judged, milestones, plan, render, schema, trials
@@ -142,7 +142,8 @@ def renew(
         stage = Path(folder)
         before = published.copy(results, stage)
         add(stage)
-        reports, courses = render_all(stage)
+        with aloud.Step("rendering all that is published", first=False):
+            reports, courses = render_all(stage)
         found = changes.between(results, stage)
         if told := [change for change in found if not change.filled]:
             if not reason:

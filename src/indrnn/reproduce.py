@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
-from indrnn import configs, files, record
+from indrnn import aloud, configs, files, record
 from indrnn.errors import UserError
 from indrnn.launching import IN_TIME, launch
 from indrnn.tables import candidates, judged, plan, queue, render, schema
@@ -115,7 +115,8 @@ def reproduce(choice: Choice) -> int:
     With ``choice.minutes`` the runs are stopped, each with its checkpoint, so that the tables are written in time.
     """
     began = time.time()
-    runs = choice.planned()
+    with aloud.Step("planning the runs", first=False):
+        runs = choice.planned()
     if not runs:
         raise UserError(f"Profile {choice.profile} runs nothing of {', '.join(choice.tables)}.")
     out, ended = choice.runs / "tables" / choice.profile, True
@@ -132,7 +133,8 @@ def reproduce(choice: Choice) -> int:
         if not any(judged.records(runs, choice.runs).values()):
             raise UserError(f"No run was {'made; the reason stands above' if ended else 'begun: give more minutes'}.")
         files.remove_parts(out)
-        reports = list(rendered(choice, out))
+        with aloud.Step("judging and rendering the tables", first=False):
+            reports = list(rendered(choice, out))
         for report in [] if choice.smoke else reports:
             print("\n" + render.markdown(report.of(choice.column) if choice.column else report, None))
     if not choice.smoke:

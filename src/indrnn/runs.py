@@ -67,8 +67,8 @@ class Run:
         """Experiment, model, and what was typed beside them, the seed last; classes where nothing was typed."""
         typed = dict(word.lstrip("+").partition("=")[::2] for word in self.overrides if "=" in word)
         if not typed:
-            kinds = [str(self.config[node].get("_target_", node)).rpartition(".")[2] for node in ("data", "model")]
-            return [*kinds, f"seed={self.seed}"]
+            kinds = [str(of_config(self.config, f"{node}._target_")) for node in ("data", "model")]
+            return [*(kind.rpartition(".")[2] for kind in kinds), f"seed={self.seed}"]
         first = [typed.pop(group, default_choice(group)) for group in ("experiment", "model")]
         typed.pop("seed", None)
         taken = [word for word in self.overrides if "=" not in word]  # such as ~group

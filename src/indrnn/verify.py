@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import as_completed
 from pathlib import Path
 
-from indrnn import again, checksums, files, findings, provenance, publish, published, record
+from indrnn import again, aloud, checksums, files, findings, provenance, publish, published, record
 from indrnn.errors import UserError
 from indrnn.readme import with_tables
 from indrnn.tables import changes, milestones, render, schema, trials
@@ -53,13 +53,15 @@ def verify(name: str, jobs: int, results: Path) -> int:
     with tempfile.TemporaryDirectory(prefix="indrnn-verify-") as folder:
         with again.training(runs, jobs, results, Path(folder)) as outcomes:
             reports |= {profile: publish.reports_of(profile, results) for profile in profiles if profile not in first}
-            made = dict(rendered(results, reports))
+            with aloud.Step("rendering what is published", first=False):
+                made = dict(rendered(results, reports))
             wrong += told(f"{len(made)} pages and tables against the records", list(wrong_tables(results, made)))
             which = name or "the quickest run of each quick table"
             print(f"Trained again with source {provenance.source()}, {which}:", flush=True)
-            for outcome in as_completed(outcomes):
-                print(outcome.result(), flush=True)
-                wrong += not outcome.result().right
+            with aloud.Step("training", first=False):
+                for outcome in as_completed(outcomes):
+                    print(outcome.result(), flush=True)
+                    wrong += not outcome.result().right
     if wrong:
         print(f"Not verified: {wrong} problem{'s' * (wrong > 1)}, as told above.")
     else:

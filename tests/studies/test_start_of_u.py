@@ -91,9 +91,9 @@ def test_published_and_rendered_from_what_is_there(small, tmp_path, capsys):
     assert text.count("| N(0.4, 0.2) ") == 1 and "## 12 neurons a layer, 4 updates, 1 seed" in text
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".json", ".md", ".png"]
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    assert "12 neurons" in capsys.readouterr().out
+    assert "12 neurons" in capsys.readouterr().err
     start_of_u_report.publish(tmp_path, [12], list(start_of_u.STARTS)[:2])  # nothing is trained again
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr() == ("", "")
     assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
 

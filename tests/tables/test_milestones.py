@@ -105,3 +105,23 @@ def test_a_mistyped_key_is_refused(tmp_path, monkeypatch):
 def test_publishing_starts_without_torch_and_matplotlib():
     code = "import sys, indrnn.publish; assert not {'torch', 'matplotlib'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_page_may_begin_with_what_finished_runs_have_on_the_test(tmp_path):
+    signatures = {label: signature for signature, label in milestones.signatures("own_series").items()}
+    for label, value in (("plain, IndRNN, seed 0", 0.1), ("plain, IndRNN, seed 2", 0.3), ("slow, LSTM, seed 0", 0.5),
+                         ("slow, LSTM, seed 1", None)):  # fmt: skip
+        run = next(run for run in milestones.load("own_series").runs if run.label == label)
+        config = configs.signed(configs.build(run.overrides))
+        entry = record_of(plan.runs(["figure2_adding"], "quick")[0]) | {
+            "seed": config["seed"], "signature": signatures[label], "config": config, "updates": 1000,
+            "examples": 32000, "metrics": {"val/mse": 0.2} | ({} if value is None else {"test/mse": value}),
+            "status": "interrupted" if value is None else "finished",
+        }  # fmt: skip
+        record.write(tmp_path / "runs" / signatures[label], entry, [{"update": 1000, "val/mse": 0.2}])
+    assert milestones.render_all(tmp_path) == ["own_series"]
+    lines = (tmp_path / "milestones" / "own_series.md").read_text().splitlines()
+    rows = [line.strip("| ").split("|") for line in lines if line.startswith("|")]
+    found = {row[0].strip(): [cell.strip() for cell in row[1:]] for row in rows[:4]}
+    assert found["test mse (n seeds)"] == ["IndRNN", "LSTM"]
+    assert found["plain"] == ["0.200 ± 0.141 (2)", "-"] and found["slow"] == ["-", "0.500 (1)"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from indrnn.aloud import Step
 from indrnn.data.ntu import raw
 from indrnn.data.ntu.store import HOW
 from indrnn.errors import exit_code
@@ -20,7 +21,10 @@ def get(ntu: str | None, jobs: int, without: Iterable[str] = ()) -> int:
     from indrnn.data import corpus, mnist  # they import torch, which processes that read skeletons do not need
 
     print("The adding problem and the profile quick need none of this.")
-    failed = max(exit_code(fetch, goes_on=True) for fetch in (mnist.fetch, corpus.fetch))
+    failed = 0
+    for name, fetch in (("MNIST", mnist.fetch), ("Penn Treebank", corpus.fetch)):
+        with Step(f"{name}: looking at the files, fetching what is missing"):
+            failed = max(failed, exit_code(fetch, goes_on=True))
     print("Penn Treebank is text of the Wall Street Journal, free for research; do not pass it on.")
     print(f"{HOW}.")
     return failed

@@ -27,7 +27,8 @@ class Data(LightningDataModule, Dataset):
     was next, and no shuffling state has to be kept.
 
     A subclass gives ``examples``, and ``train_batch`` in two parts: ``draw`` says in a few numbers what is in a batch,
-    ``look_up`` makes the batch of them, where the examples are. A batch is (x, y) with x (B, T, M).
+    ``look_up`` makes the batch of them, where the examples are. A batch is (x, y) with x (B, T, M), or (x, y, lengths)
+    where sequences are padded (``tasks.last_step``).
 
     Args:
         seq_len: T, time steps of one sequence.

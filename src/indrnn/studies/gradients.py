@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from indrnn import configs
+from indrnn import aloud, configs
 from indrnn.studies import layer_by_layer, summary
 from indrnn.training import run
 
@@ -92,7 +92,7 @@ def train(model: str, seed: int) -> Trained:
     for number, layer in enumerate(layer_by_layer.layers(network)):
         layer.register_forward_hook(partial(keep, outputs, number))
     losses, norms, targets = [], [], Counter()
-    for number in range(MARKS[-1]):
+    for number in aloud.counted(range(MARKS[-1]), f"{model}, seed {seed}: {MARKS[-1]} updates"):
         batch = data.train_batch(number)
         losses.append(task.make_update(batch)[0].item() / math.log(2))
         targets.update(batch[1].flatten().tolist())

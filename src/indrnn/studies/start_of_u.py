@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from indrnn import configs
+from indrnn import aloud, configs
 from indrnn.data import TRAIN, VAL
 from indrnn.data.text import Text
 from indrnn.layers.norm_dropout import recompute_batch_norm
@@ -148,7 +148,8 @@ def train(start: str, width: int, seed: int) -> Network:
     data.setup()
     seen = Seen(task.network)
     losses, looks, found = [], [], []
-    for number in range(UPDATES[width]):
+    what = f"{width} neurons a layer, u from {start}, seed {seed}: {UPDATES[width]} updates"
+    for number in aloud.counted(range(UPDATES[width]), what):
         seen.on = number % EVERY == 0 or number == UPDATES[width] - 1
         losses.append(task.make_update(data.train_batch(number))[0].item() / math.log(2))
         if seen.on:

@@ -40,7 +40,6 @@ def publish(out: Path, widths: list[int], starts: list[str]) -> str:
             for seed in start_of_u.SEEDS[width]:
                 path = out / f"{signature(start, width, seed)}.json"
                 if not path.exists():
-                    print(f"{width} neurons a layer, u from {start}, seed {seed}", flush=True)
                     about = summary.about("make start-of-u")
                     network = start_of_u.train(start, width, seed)
                     files.write_whole(path, json.dumps(about | {"network": asdict(network)}) + "\n")

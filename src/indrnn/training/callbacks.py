@@ -115,7 +115,9 @@ class Aloud(Callback):
 
 
 class UpdateBar(Callback):
-    """A bar over updates, with the last validation."""
+    """A bar over updates, with the last validation and how far one is that goes on; then one over the test."""
+
+    bar: tqdm | None = None
 
     def on_train_start(self, trainer: Trainer, task: Task) -> None:
         self.bar = tqdm(total=task.max_updates, initial=task.update, unit=" updates", dynamic_ncols=True)
@@ -125,5 +127,19 @@ class UpdateBar(Callback):
             self.bar.set_postfix_str(f"val/{task.metric} {task.curve[-1][f'val/{task.metric}']:.4g}", refresh=False)
         self.bar.update(task.update - self.bar.n)
 
+    def on_validation_batch_end(
+        self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        if self.bar is not None and time.time() - self.bar.last_print_t > EVERY:  # it counts so, too
+            self.bar.set_postfix_str(f"validating: {batch_idx + 1} of {trainer.num_val_batches[0]} batches")
+
+    def on_test_start(self, trainer: Trainer, task: Task) -> None:
+        batches = trainer.num_test_batches[0]
+        self.bar = tqdm(total=batches, desc="test", unit=" batches", leave=False, dynamic_ncols=True)
+
+    def on_test_batch_end(self, *_: Any) -> None:
+        self.bar.update()
+
     def teardown(self, trainer: Trainer, task: Task, stage: str) -> None:
-        self.bar.close()
+        if self.bar is not None:
+            self.bar.close()

@@ -219,7 +219,8 @@ def test(sitting: Sitting) -> tuple[str, dict[str, float]]:
     """
     task = sitting.task
     task.load_best()
-    testing = trainer(sitting.cfg, callbacks=[Aloud(sitting.say)], **Rank().options)
+    bars = [Aloud(sitting.say), *[UpdateBar()] * sitting.cfg.machine.progress]
+    testing = trainer(sitting.cfg, callbacks=bars, **Rank().options)
     testing.test(task, datamodule=sitting.data, verbose=False)
     found = {name: float(value) for name, value in testing.callback_metrics.items()}
     for name in [name for name, value in found.items() if not math.isfinite(value)]:

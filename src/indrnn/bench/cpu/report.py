@@ -2,14 +2,26 @@
 
 import json
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from indrnn import files, markdown_text, provenance
+from indrnn import aloud, files, markdown_text, provenance
 from indrnn.bench.cpu import language, layers, memory, skeletons
 from indrnn.machine import device_name
 
+# What is measured, by the names in cpu.json. A memory check reads /proc, which is there on Linux alone.
+PARTS: dict[str, Callable[[int], Any]] = {
+    "recurrence": layers.recurrences,
+    "layer": layers.layer_steps,
+    "update": layers.update,
+    "networks": lambda rounds: layers.networks(max(3, rounds // 3)),
+    "language": lambda rounds: language.times(max(1, rounds // 15)),
+    "skeletons": lambda rounds: skeletons.times(max(1, rounds // 6)),
+    "memory": lambda rounds: memory.rows(),
+    "memory_checks": lambda rounds: memory.checks() if sys.platform == "linux" else [],
+}
 HEADS = ["T", "B", "N", "arrays in", "ms", "yardstick ms", "ratio", "bar", "reached"]
 
 
@@ -28,15 +40,10 @@ def measure(rounds: int, out: Path) -> str:
         "rounds": rounds,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         **provenance.code(),
-        "recurrence": layers.recurrences(rounds),
-        "layer": layers.layer_steps(rounds),
-        "update": layers.update(rounds),
-        "networks": layers.networks(max(3, rounds // 3)),
-        "language": language.times(max(1, rounds // 15)),
-        "skeletons": skeletons.times(max(1, rounds // 6)),
-        "memory": memory.rows(),
-        "memory_checks": memory.checks() if sys.platform == "linux" else [],  # elsewhere there is no /proc
     }
+    for name, part in PARTS.items():
+        with aloud.Step(f"CPU: {name}"):
+            found[name] = part(rounds)
     text = markdown(found)
     files.write_whole(out / "cpu.json", json.dumps(found, indent=1) + "\n")
     files.write_whole(out / "cpu.md", text)

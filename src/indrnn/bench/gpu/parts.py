@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from indrnn import files, provenance
+from indrnn import aloud, files, provenance
 from indrnn.bench.gpu import constants, host, kernels, layers, report, training, update
 from indrnn.bench.gpu.bars import judged
 from indrnn.bench.gpu.device import describe, slug
@@ -69,12 +69,14 @@ def measure(device: torch.device, out: Path, only: Iterable[str] = (), sizes: Si
         with stops_in_order():
             for name in names:
                 found["at"], began = name, time.monotonic()
-                for row in PARTS[name](device, sizes):
-                    found["measured"].setdefault(name, []).append(row)
-                    found["seconds"][name] = round(time.monotonic() - began, 1)
-                    if time.monotonic() - written > EVERY:
-                        write(found, out)
-                        written = time.monotonic()
+                with aloud.Step(f"GPU: {name}") as step:
+                    for row in PARTS[name](device, sizes):
+                        found["measured"].setdefault(name, []).append(row)
+                        step.what = f"GPU: {name}, {len(found['measured'][name])} rows so far"
+                        found["seconds"][name] = round(time.monotonic() - began, 1)
+                        if time.monotonic() - written > EVERY:
+                            write(found, out)
+                            written = time.monotonic()
                 if name == "layers":
                     found["picture"] = draw(found, out / "gpu.png")
             found["at"] = None

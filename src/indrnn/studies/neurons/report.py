@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from indrnn import adding_numbers, configs, files
+from indrnn import adding_numbers, aloud, configs, files
 from indrnn.data import TEST
 from indrnn.studies import summary
 from indrnn.studies.neurons import (
@@ -42,17 +42,17 @@ def publish(profile: str, out: Path) -> str:
     for budget in trained.BUDGETS[profile]:
         for seed in trained.SEEDS:
             network = trained.trained(profile, trained.adding(profile, budget, seed))
-            cuts.setdefault(budget, []).append(integrator.cut_down(network))
-            if seed == trained.SEEDS[0]:
-                seen = activations.look(network)  # of the largest budget in the end
+            with aloud.Step("looking at its neurons one by one"):
+                cuts.setdefault(budget, []).append(integrator.cut_down(network))
+                if seed == trained.SEEDS[0]:
+                    seen = activations.look(network)  # of the largest budget in the end
     u = weights.collect(trained.trained(profile, trained.six_layers(profile)))
-    gradients = {
-        model: [
-            over_time.measure(model, trained.trained(profile, trained.for_gradients(profile, model, seed)))
-            for seed in trained.SEEDS
-        ]
-        for model in trained.MODELS
-    }
+    gradients: dict[str, list[over_time.Gradients]] = {}
+    for model in trained.MODELS:
+        for seed in trained.SEEDS:
+            network = trained.trained(profile, trained.for_gradients(profile, model, seed))
+            with aloud.Step("measuring its gradients over time"):
+                gradients.setdefault(model, []).append(over_time.measure(model, network))
     text = markdown(about, cuts, seen, u, gradients)
     draw = {
         "p18_figure3_activations": partial(draw_adding.activations, seen),
@@ -61,8 +61,9 @@ def publish(profile: str, out: Path) -> str:
         "p19_table1_memory_length": partial(draw_weights.memory, u),
         "gradients_over_time": partial(draw_gradients.gradients, gradients),
     }
-    for name, function in draw.items():
-        files.replace_whole(out / f"{name}.png", function)
+    with aloud.Step("drawing"):
+        for name, function in draw.items():
+            files.replace_whole(out / f"{name}.png", function)
     files.write_whole(out / f"{NAME}.json", numbers(about, cuts, seen, u, gradients))
     files.write_whole(out / f"{NAME}.md", text)
     return text

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from omegaconf import DictConfig
 
-from indrnn import configs, record
+from indrnn import aloud, configs, record
 from indrnn.configs import PROFILES
 from indrnn.data import Data
 from indrnn.errors import UserError
@@ -123,7 +123,7 @@ def trained(profile: str, overrides: list[str]) -> Trained:
     start = copy.deepcopy(network).eval()
     if profile == HERE:
         made = cfg.trainer.max_updates
-        for number in range(made):
+        for number in aloud.counted(range(made), f"training {' '.join(overrides)}: {made} updates"):
             task.make_update(data.train_batch(number))
     else:
         network.load_state_dict(load_tensors(folder_of(cfg) / "weights.pt"))
