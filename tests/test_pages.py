@@ -8,11 +8,15 @@ import sys
 import pages
 import pytest
 import torch
+from hydra.errors import ConfigCompositionException
 from hydra.utils import instantiate
+from omegaconf import OmegaConf
 from pages import PAGES, name
 
 from indrnn import configs, files
 from indrnn.data.stand_in.recordings import Recordings
+from indrnn.errors import UserError
+from indrnn.tables import queue
 
 COMMANDS = pages.commands()
 TRAIN = (".venv/bin/python -m indrnn.train ", "PYTHONPATH=src python -m indrnn.train ")
@@ -70,6 +74,53 @@ def test_every_fence_is_of_a_kind_that_is_tested():
         kinds = re.findall(r"^```(\w*)\n.*?^```", page.read_text("utf-8"), re.S | re.M)
         assert set(kinds) <= {"sh", "python", "text"}, page
     assert {fence.page for fence in pages.fences("text")} <= {"README.md"}  # test_readme.py compares what these show
+
+
+OPTIONS = re.findall(r"^\| (`.*?) \| (.*) \|$", (files.ROOT / "docs/options.md").read_text("utf-8"), re.M)
+WORDS = {tuple(re.findall(r"`([^`]+)`", words)): choices for words, choices in OPTIONS if "=" in words}
+PLACES = ("quick/adding", "quick/pmnist", "quick/ptb_char", "quick/ntu_cs model=dense_indrnn")
+
+
+@pytest.mark.parametrize("words", WORDS, ids=" ".join)
+def test_the_words_of_a_run_are_words_of_some_experiment(config, words):
+    """A word with a value composes and is read; a word that ends in = is there to be given one."""
+    for word in words:
+        assert any(takes(config, f"experiment={place}".split(), word) for place in PLACES), word
+
+
+def takes(config, where: list[str], word: str) -> bool:
+    if word.endswith("="):
+        group, (node, _, key) = word.rstrip("=").partition("@")[0], word.rstrip("=").rpartition(".")
+        return (configs.CONF / group).is_dir() or key in (OmegaConf.select(config(*where), node) or ())
+    try:
+        configs.refuse_unread(config(*where, *word.split()), word.split())
+    except (ConfigCompositionException, UserError):
+        return False
+    return True
+
+
+@pytest.mark.parametrize("word", ["data.nothing=", "nothing=", "nothing.more=", "recipe.dropuot=1", "model.dropuot=1"])
+def test_a_word_of_no_experiment_is_found(config, word):
+    assert not any(takes(config, f"experiment={place}".split(), word) for place in PLACES)
+
+
+@pytest.mark.parametrize("word, folder", [("experiment=", "experiment"), ("model=", "model")])
+def test_the_choices_of_experiment_and_model_are_all_that_there_are(word, folder):
+    said = set(re.findall(r"`(\w+)`", WORDS[(word,)]))
+    assert said == {path.stem for path in (configs.CONF / folder).glob("*.yaml")}
+
+
+def test_the_schedules_are_there():
+    said = set(re.findall(r"`(\w+)`", WORDS[("schedule@recipe.schedule=",)]))
+    assert said and said <= {path.stem for path in (configs.CONF / "schedule").glob("*.yaml")}
+
+
+def test_scripts_that_are_spoken_of_take_what_is_said():
+    spoken = {words for page in PAGES for words in re.findall(r"`(scripts/[^`\n]*)`", page.read_text("utf-8"))}
+    assert spoken
+    for path, *words in map(str.split, spoken):
+        text = (files.ROOT / path).read_text("utf-8")
+        assert all(f'"{word}"' in text for word in words if word.startswith("--")), path
 
 
 # Snippets
@@ -192,7 +243,12 @@ def test_code_that_is_gone_or_stands_twice_is_told():
     )
 
 
-# Numbers that a page says and a file decides
+# What a page says and a file decides
+
+
+def test_the_order_of_the_queue_is_the_one_that_scale_tells():
+    text = " ".join((files.ROOT / "docs/scale.md").read_text("utf-8").split())
+    assert f"the order ({queue.ORDER.removeprefix('Order: ').rstrip('.')})" in text
 
 
 @pytest.mark.parametrize(
