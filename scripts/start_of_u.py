@@ -17,9 +17,13 @@ def main() -> int:
     )
     parser.add_argument("--out", type=Path, help="where the files go, instead of runs/start_of_u")
     parser.add_argument("--yes", action="store_true", help="write into results/, over what is published")
+    again = "train nothing: write page and picture again from the json there"
+    parser.add_argument("--redraw", action="store_true", help=again)
     args = parser.parse_args()
     widths, starts = args.width or list(start_of_u.WIDTHS), args.start or list(start_of_u.STARTS)
     where = "start_of_u", args.out, args.yes
+    if args.redraw:
+        return exit_code(lambda: start_of_u_report.render_all(places.place(*where)))
     return exit_code(lambda: start_of_u_report.publish(places.place(*where), widths, starts))
 
 

@@ -20,7 +20,7 @@ FLOORS = (
 )
 GROUND = {"__init__", "adding_numbers", "aloud", "checksums", "configs", "damage", "digests", "errors", "files"}
 GROUND |= {"machine", "markdown_text", "out_of_memory", "overrides", "places", "predictions", "progress", "provenance"}
-GROUND |= {"record", "splits"}
+GROUND |= {"record", "splits", "style"}
 ENTRANCES = {"again", "compare", "drawn_runs", "findings", "how_far", "in_short", "launching", "load", "missing_data"}
 ENTRANCES |= {"publish", "published", "readme", "reproduce", "run_groups", "runs", "train", "verify", "why"}
 SOURCES = sorted(HOUSE.rglob("*.py"))

@@ -199,13 +199,13 @@ def interval(ours: Group, other: Group) -> list[str]:
 
 def draw(runs: Sequence[Run], folder: Path) -> Path | None:
     """The curves of all groups as <folder>/compare/<hash of the signatures>.png; None where no run has one."""
-    from indrnn.drawn_runs import curves  # matplotlib takes a second to import
+    from indrnn import drawn_runs, style  # matplotlib takes a second to import
 
     sections = [groups for groups in by_metric(runs) if groups[0].metric]
     name = hashlib.sha256(" ".join(sorted({run.signature for run in runs})).encode()).hexdigest()[:8]
     path = folder / "compare" / f"{name}.png"
-    figure = curves(sections)
-    if figure is None:
+    page = drawn_runs.curves(sections)
+    if page is None:
         return None
-    files.replace_whole(path, lambda part: figure.savefig(part, format="png", metadata={"Software": None}))
+    files.replace_whole(path, lambda part: style.save(page, part))
     return path

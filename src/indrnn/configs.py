@@ -45,8 +45,10 @@ SIGNED_AS = {
 
 # What a null stands for, where the signature has to hold the value and not the null.
 OmegaConf.register_new_resolver("or", lambda value, otherwise: otherwise if value is None else value, replace=True)
-# How many a list names; null of null.
-OmegaConf.register_new_resolver("count", lambda words: None if words is None else len(words), replace=True)
+# How many a list names; null of null. What is no list counts as one: its class says that it has to be a list.
+OmegaConf.register_new_resolver(
+    "count", lambda words: None if words is None else len(words) if OmegaConf.is_list(words) else 1, replace=True
+)
 # One of two words, by whether something is given.
 OmegaConf.register_new_resolver(
     "given", lambda value, then, otherwise: otherwise if value is None else then, replace=True

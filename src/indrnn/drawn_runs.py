@@ -1,6 +1,5 @@
 """The validation curves of groups of runs in one picture: seeds thin, their means thick; a panel for each metric."""
 
-import itertools
 import math
 import textwrap
 from collections.abc import Iterator
@@ -8,12 +7,9 @@ from collections.abc import Iterator
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from indrnn import record
+from indrnn import record, style
 from indrnn.run_groups import Group, common, words
 
-# Okabe and Ito's colours, distinct for who sees no red or no green, each with a dash of its own for who sees none.
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 WIDTH = 90  # characters of a line under or over a panel
 UNITS = {"mse": "squared units", "error": "%", "accuracy": "%", "bpc": "bits per character", "ppl": "exp(nats)"}
 
@@ -31,12 +27,12 @@ def curves(sections: list[list[Group]]) -> Figure | None:
         label(group, groups, len(some)) for groups, found in drawn for group, some in zip(groups, found, strict=True)
     ]
     below = math.fsum(0.24 + 0.16 * text.count("\n") for text in labels)  # inches
-    figure = Figure(figsize=(6.4 * len(drawn), 4.0 + below), dpi=130, layout="constrained")
-    styles = zip(itertools.cycle(COLORS), itertools.cycle(DASHES), labels, strict=False)
-    for axes, (groups, found) in zip(figure.subplots(1, len(drawn), squeeze=False).flat, drawn, strict=True):
-        panel(axes, groups, found, styles)
-    figure.legend(loc="outside lower left", fontsize=8, frameon=False, handlelength=4)
-    return figure
+    page = style.figure(6.4 * len(drawn), 4.0 + below, dpi=130)
+    looks = zip(style.steps(len(labels)), labels, strict=True)
+    for axes, (groups, found) in zip(page.subplots(1, len(drawn), squeeze=False).flat, drawn, strict=True):
+        panel(axes, groups, found, looks)
+    page.legend(loc="outside lower left", fontsize=8, frameon=False, handlelength=4)
+    return page
 
 
 def label(group: Group, groups: list[Group], seeds: int) -> str:
@@ -51,22 +47,21 @@ def of_group(group: Group) -> list[dict[int, float]]:
     return [curve for curve in found if curve]
 
 
-def panel(axes: Axes, groups: list[Group], found: list[list[dict[int, float]]], styles: Iterator) -> None:
-    """One metric; ``styles`` gives colour, dash and label of the next group."""
-    for some, (color, dash, text) in zip(found, styles, strict=False):
+def panel(axes: Axes, groups: list[Group], found: list[list[dict[int, float]]], looks: Iterator) -> None:
+    """One metric; ``looks`` gives look and label of the next group."""
+    for some, (look, text) in zip(found, looks, strict=False):
         for curve in some if len(some) > 1 else []:
-            axes.plot(list(curve), list(curve.values()), color=color, linewidth=0.6, alpha=0.5)
+            axes.plot(list(curve), list(curve.values()), **look.line(0.6, linestyle="-", alpha=0.5))
         updates = sorted(set.intersection(*map(set, some))) if some else []
         means = [math.fsum(curve[update] for curve in some) / len(some) for update in updates]
-        marker = "o" if len(updates) == 1 else ""
-        axes.plot(updates, means, color=color, linestyle=dash, marker=marker, linewidth=2, label=text)
+        axes.plot(updates, means, **(look.both(2) if len(updates) == 1 else look.line()), label=text)
     metric = groups[0].metric
     if metric == "mse":
         axes.set_yscale("log")
     unit = f" ({UNITS[metric]})" if metric in UNITS else ""
-    axes.set_xlabel("updates")
+    axes.set_xlabel("updates (optimizer steps)")
     axes.set_ylabel(f"validation {metric}{unit}")
     axes.set_xlim(left=0)
-    axes.grid(alpha=0.3)
+    style.grid(axes)
     title = f"{' '.join(common(groups))}; seeds thin, means thick".lstrip("; ")
     axes.set_title("\n".join(textwrap.wrap(title, WIDTH)), fontsize=9, loc="left")

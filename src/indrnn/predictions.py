@@ -88,7 +88,20 @@ def compare(a: Path | str, b: Path | str) -> dict[str, int | float]:
 
 
 def exact(only_a: int, only_b: int) -> float:
-    """The two-sided p of ``only_a`` of all, where each is as likely as not; 1 where there is none."""
+    """The two-sided p of ``only_a`` of all n = only_a + only_b, where each is as likely as not; 1 where there is none.
+
+    p = min(1, 2 sum_{k <= m} C(n, k) / 2^n) with m the smaller of the two: the exact form of the test of McNemar,
+    "Note on the sampling error of the difference between correlated proportions", Psychometrika 12, 1947.
+    """
     from scipy import stats  # takes half a second to import
 
     return float(stats.binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
+
+
+def are_of_classes(folder: Path) -> bool:
+    """Whether a run's folder keeps answers that are classes, hence right or wrong.
+
+    Raises:
+        UserError: as ``read``, but that there may be none.
+    """
+    return (folder / NAME).exists() and "label" in read(folder)

@@ -9,13 +9,14 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from indrnn import aloud, checksums, files, findings, places, published, record
+from indrnn import aloud, checksums, files, findings, places, predictions, published, record
 from indrnn.errors import UserError
 from indrnn.readme import with_tables
-from indrnn.tables import changes, judged, milestones, plan, render, schema, trials
+from indrnn.tables import changes, judged, milestones, over_examples, plan, queue_page, render, schema, trials
 
 RESULTS = files.ROOT / "results"
-OF_A_RUN = ("curve.csv", "weights.pt", "run.json")  # the record last: whoever finds it finds all
+OF_A_RUN = ("curve.csv", predictions.NAME, "weights.pt", "run.json")  # the record last: whoever finds it finds all
+LARGEST = 64 * 1024  # bytes of published predictions of a run: MNIST's 10,000 take 29 KB, NTU's 18,932 less than 60
 
 
 @dataclass(frozen=True)
@@ -175,17 +176,29 @@ def copy(found: dict[str, dict], runs: Path, results: Path, weights: Collection[
 
 
 def copy_run(run: Path, out: Path, weights: bool) -> None:
-    """Copy what a run's folder has to say; with a network, SHA256SUMS of all. A network of another record goes."""
+    """Copy what a run's folder has to say; with a network, SHA256SUMS of all. What belongs to another record goes.
+
+    Predictions are copied where they are classes, of a finished run, and small: claims are then compared by example.
+    """
     kept, record_file = out / "weights.pt", out / "run.json"
     weights = weights or kept.exists()
-    if kept.exists() and record_file.read_bytes() != (run / "run.json").read_bytes():
-        kept.unlink()
-        (out / checksums.NAME).unlink(missing_ok=True)
+    if record_file.exists() and record_file.read_bytes() != (run / "run.json").read_bytes():
+        for name in (kept.name, predictions.NAME, checksums.NAME):
+            (out / name).unlink(missing_ok=True)
+    wanted = {*OF_A_RUN} - ({kept.name} if not weights else set())
+    if not keeps_predictions(run):
+        wanted.discard(predictions.NAME)
     for name in OF_A_RUN:
-        if (run / name).is_file() and (weights or name != kept.name):
+        if name in wanted and (run / name).is_file():
             files.replace_whole(out / name, lambda part, name=name: part.write_bytes((run / name).read_bytes()))
     if kept.exists():
         files.write_whole(out / checksums.NAME, checksums.text(out, OF_A_RUN))
+
+
+def keeps_predictions(run: Path) -> bool:
+    """Whether a run's predictions are published with its record."""
+    path = run / predictions.NAME
+    return path.is_file() and path.stat().st_size <= LARGEST and predictions.are_of_classes(run)
 
 
 def render_profile(profile: str, results: Path = RESULTS) -> list[judged.Report]:
@@ -222,4 +235,6 @@ def render_all(results: Path = RESULTS) -> tuple[list[judged.Report], list[str]]
     reports = [report for profile in profiles for report in render_profile(profile, results)]
     findings.write(results, reports)
     trials.write(results)
+    queue_page.write(results)
+    over_examples.render(results)
     return reports, milestones.render_all(results)

@@ -9,7 +9,7 @@ from pathlib import Path
 from indrnn import again, aloud, checksums, files, findings, provenance, publish, published, record
 from indrnn.errors import UserError
 from indrnn.readme import with_tables
-from indrnn.tables import changes, milestones, render, schema, trials
+from indrnn.tables import changes, milestones, over_examples, queue_page, render, schema, trials
 from indrnn.tables.judged import Report
 
 SHOWN = 10  # problems of a kind that are named
@@ -123,8 +123,9 @@ def rendered(results: Path, reports: dict[str, list[Report]]) -> Iterator[tuple[
         yield f"{ablations.NAME}.md", ablations.markdown(pairs, runs, runs.name)
     if page := findings.page(results, [report for some in reports.values() for report in some]):
         yield f"{findings.NAME}.md", page
-    if page := trials.page(results):
-        yield f"{trials.NAME}.md", page
+    for made in (trials, queue_page, over_examples):
+        if page := made.page(results):
+            yield f"{made.NAME}.md", page
     for name in milestones.names():
         if courses := milestones.courses(name, runs):
             yield f"milestones/{name}.md", milestones.markdown(milestones.load(name), courses)

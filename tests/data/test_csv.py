@@ -1,6 +1,7 @@
 """Sequences of one's own from csv files: read, split, standardised, padded, trained; every mistake in one sentence."""
 
-import copy
+import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,13 @@ import pytest
 import torch
 from hydra.utils import instantiate
 from test_config import MODELS
+from test_run import Killed, kill_at, outcome
 
-from indrnn import digests, predictions
+from indrnn import digests, files, predictions, record
 from indrnn.data import TEST, TRAIN, VAL
 from indrnn.data.stand_in import series
 from indrnn.errors import UserError
+from indrnn.tables import milestones
 from indrnn.tasks import Classification, Regression
 from indrnn.training.run import train
 from indrnn.training.sitting import folder_of
@@ -168,7 +171,7 @@ MISTAKES = {
     "a word": (after("\ns0,", "\ns0,abc"), (), "table.csv:2: column 'x' is 'abc"),
     "a gap": (column(1, " ", "s1"), (), "table.csv:5: column 'x' is empty, not a number."),
     "nan": (column(1, "nan", "s1"), (), "table.csv:5: column 'x' is nan, not a finite number."),
-    "an answer that is a word": (column(3, "?", "s2"), (), "column 'y' is '?', not a number."),
+    "an answer that is a word": (column(3, "?", "s2"), (), "'y' is '?', not a number; data.labels=[...] names"),
     "no answer": (column(3, "", "s2"), (),
         "table.csv:9: sequence s2 has no answer: column 'y' is empty in all of it."),
     "two answers": (lambda text: column(4, "up", "s1")(text).replace(",up,", ",down,", 1), LABELS,
@@ -213,12 +216,17 @@ def test_a_mistake_in_a_file_is_a_sentence_that_names_the_place(said, kind):
         (("data.labels=[up]",), "data.labels must name two or more different labels"),
         (("data.val_share=0.6", "data.test_share=0.4"), "must be above 0 and leave some for training"),
         (("data.split_seed=-1",), "data.split_seed must be at least 0"),
+        (("data.inputs=x",), "data.inputs must be a list"),
+        (("data.inputs=5",), "data.inputs must be a list"),
+        (("data.labels=[true,false]",), "data.labels must be a list of which each is a word or a whole number"),
+        (("data.target=null",), "data.target must be a word"),
         (("data.output_size=2",), "data.input_size, data.output_size are (1, 1)"),
     ],
 )
-def test_a_mistaken_word_is_a_sentence(data, words, told):
+def test_a_mistaken_word_is_a_sentence(config, tmp_path, words, told):
+    path = table(tmp_path / "table.csv")
     with pytest.raises(Exception) as caught:
-        data(*words)
+        train(config("experiment=csv", f"data.path={path}", *words))
     error = caught.value if isinstance(caught.value, UserError) else caught.value.__cause__
     assert isinstance(error, UserError) and told in str(error) and "\n" not in str(error)
 
@@ -252,17 +260,19 @@ def test_padding_changes_no_answer(config, tmp_path):
     cfg = config("experiment=csv", f"data.path={table(tmp_path / 'table.csv')}", "data.inputs=[x,z]")
     data = instantiate(cfg.data)
     data.setup()
-    for model in (
-        instantiate(cfg.model),
-        instantiate(config("experiment=csv", "model=lstm", "data.inputs=[x,z]").model),
-    ):
-        task = Regression(model, instantiate(cfg.task.schedule), 0, 2, 2)
+    for model in ("indrnn", "lstm"):
+        network = instantiate(config("experiment=csv", f"model={model}", "data.inputs=[x,z]").model)
+        task = Regression(
+            network.eval(), instantiate(cfg.task.schedule), 0, 2, 2
+        )  # eval: batch norm is of the batch else
         x, y, lengths = data.examples(TRAIN)
         together, _ = task.measure((x, y, lengths))
         alone = [task.answer(row[None, :T]) for row, T in zip(x, lengths, strict=True)]
         assert torch.allclose(task.answer(x, lengths), torch.cat(alone), atol=1e-6)
         assert torch.allclose(together, (torch.cat(alone) - y).square().mean(), atol=1e-6)
         garbled = x.masked_fill((torch.arange(x.shape[1]) >= lengths[:, None])[..., None], 7.0)
+        assert torch.equal(task.answer(garbled, lengths), task.answer(x, lengths))
+        network.train()
         assert torch.equal(task.answer(garbled, lengths), task.answer(x, lengths))
 
 
@@ -285,17 +295,54 @@ def test_batch_norm_statistics_leave_padding_out(config, tmp_path):
     assert torch.allclose(layer.norm.running_mean, z.mean(0), atol=1e-5)
 
 
-def test_a_run_goes_on_with_the_same_bits_and_not_with_other_data(config, tmp_path):
+def test_killed_and_started_again_padded_sequences_end_with_the_same_bits(config, tmp_path, monkeypatch):
+    words = [*TINY[:1], *TINY[3:], "trainer.max_updates=12", "trainer.val_every=5", "recipe.dropout=0.2"]
+    words += ["experiment=csv", f"data.path={table(tmp_path / 'table.csv')}"]
+    undisturbed = config(*words, f"machine.runs={tmp_path / 'undisturbed'}")
+    train(undisturbed)
+    cfg = config(*words, "machine.checkpoint_seconds=0")
+    for method, update in (("training_step", 3), ("validation_step", 5), ("on_train_batch_end", 9)):
+        kill_at(monkeypatch, method, update)
+        with pytest.raises(Killed):
+            train(cfg)
+    assert train(cfg)["status"] == "finished" and outcome(cfg) == outcome(undisturbed)
+
+
+def test_a_run_of_other_data_is_made_anew(config, tmp_path):
     path = table(tmp_path / "table.csv")
     cfg = config("experiment=csv", f"data.path={path}", *TINY)
     first = train(cfg)
-    other = copy.deepcopy(cfg)
-    other.machine.runs = str(tmp_path / "other")
-    assert train(other)["metrics"] == first["metrics"]
+    assert train(cfg) == first
     path.write_text(path.read_text().replace("s9", "s99"))
     assert digests.of(cfg.data) != first["data"]["digest"]
     assert train(cfg)["data"]["digest"] == digests.of(cfg.data)
     assert (folder_of(cfg) / "earlier" / "1" / "run.json").exists()
+
+
+def test_data_that_change_while_a_run_is_made_end_in_no_record(config, tmp_path, monkeypatch):
+    path = table(tmp_path / "table.csv")
+    cfg = config("experiment=csv", f"data.path={path}", *TINY)
+    ends = Regression.on_test_start
+
+    def changed(task) -> None:
+        path.write_text(path.read_text() + "s0,1,1,,up,train\n")
+        ends(task)
+
+    monkeypatch.setattr(Regression, "on_test_start", changed)
+    with pytest.raises(UserError, match="changed while it was trained"):
+        train(cfg)
+    assert not list(tmp_path.rglob("run.json"))
+
+
+def test_batches_are_the_same_where_the_examples_have_moved(data):
+    here, moved = data("data.split=part"), data("data.split=part")
+    moved.move()  # as to a GPU
+    for found in (
+        lambda data: [data.train_batch(update) for update in (0, 5)],
+        lambda data: list(data.val_dataloader()),
+    ):
+        for one, other in zip(found(here), found(moved), strict=True):
+            assert len(one) == 3 and all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 def test_the_digest_of_a_folder_is_of_its_csv_files(tmp_path):
@@ -327,3 +374,17 @@ def line(x: np.ndarray, n: int) -> np.ndarray:
     """The line through (B, n), ten steps on."""
     slope, level = np.polyfit(np.arange(n), x.T, 1)
     return slope * (n + 9) + level
+
+
+def test_the_published_runs_read_the_series_that_the_script_writes(tmp_path, monkeypatch):
+    path = files.ROOT / "scripts" / "make_series.py"
+    spec = importlib.util.spec_from_file_location("make_series", path)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    monkeypatch.setattr(sys, "argv", ["make_series", str(tmp_path)])
+    assert script.main() == 0
+    for signature, label in milestones.signatures("own_series").items():
+        entry = record.read(files.ROOT / "results" / "runs" / signature)
+        kind = label.partition(",")[0]
+        assert entry["data"]["digest"] == digests.csv_files(str(tmp_path / f"{kind}.csv")), label
+        assert entry["data"]["counts"] == list(series.COUNTS.values())

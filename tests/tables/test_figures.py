@@ -8,7 +8,7 @@ import pytest
 from made_up import make, record_of
 from matplotlib.text import Text
 
-from indrnn import record
+from indrnn import record, style
 from indrnn.adding_numbers import chance
 from indrnn.data import TEST, VAL
 from indrnn.tables import figures, judged
@@ -43,7 +43,7 @@ def test_axis_figure_is_drawn_in_every_state(tmp_path, name):
 
 def test_axis_figure_draws_the_true_number_of_layers(tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(figures.Figure, "savefig", lambda figure, *_, **__: drawn.append(figure.axes[0]))
+    monkeypatch.setattr(style.Figure, "savefig", lambda figure, *_, **__: drawn.append(figure.axes[0]))
     runs = make(tmp_path, "depth_pmnist", "quick", lambda run: 10.0 * run.config["model"]["num_layers"] ** 0.5)
     record.write(tmp_path / runs[0].signature, record_of(runs[0], status="diverged"), [])
     figures.over_axis(judged.report("depth_pmnist", "quick", tmp_path), tmp_path / "figure.png")
@@ -76,7 +76,7 @@ STATES = {  # the status of a run; None where it is missing
 )
 def test_words_lie_neither_in_a_panel_nor_on_each_other(tmp_path, monkeypatch, name, profile, state):
     drawn = []
-    monkeypatch.setattr(figures.Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+    monkeypatch.setattr(style.Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
     for run in make(tmp_path, name, profile, lambda run: 0.2 if STATES[state](run) == "finished" else None):
         if (status := STATES[state](run)) not in (None, "finished"):
             record.write(tmp_path / run.signature, record_of(run, status=status), [{"update": 50, "val/mse": 0.24}])
@@ -95,7 +95,7 @@ def test_words_lie_neither_in_a_panel_nor_on_each_other(tmp_path, monkeypatch, n
 
 def test_panels_name_their_missing_rows_and_mark_chance_of_their_own_validation_set(tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(figures.Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+    monkeypatch.setattr(style.Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
     runs = make(tmp_path, "figure2_adding", "fast", lambda run: 0.2 if run.row == "IndRNN" else None)
     last = next(run for run in runs if run.column == "T = 5000" and run.row == "IndRNN")
     record.write(tmp_path / last.signature, record_of(last, status="diverged"), [])
@@ -113,7 +113,7 @@ def test_panels_name_their_missing_rows_and_mark_chance_of_their_own_validation_
 
 def test_an_axis_marks_chance_of_the_test_set(tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(figures.Figure, "savefig", lambda figure, *_, **__: drawn.append(figure.axes[0]))
+    monkeypatch.setattr(style.Figure, "savefig", lambda figure, *_, **__: drawn.append(figure.axes[0]))
     figures.draw(judged.report("sensitivity_adding", "quick", tmp_path), tmp_path, tmp_path / "figure.png")
     heights = {line.get_ydata()[0] for line in drawn[0].lines if len(line.get_ydata())}
     assert {chance(TEST, 100, 1000), 0.01} <= heights

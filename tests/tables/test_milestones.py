@@ -96,9 +96,9 @@ def test_uncommitted_code_and_nothing_are_refused(tmp_path):
 def test_a_mistyped_key_is_refused(tmp_path, monkeypatch):
     text = (configs.CONF / "milestones" / "pmnist.yaml").read_text()
     (tmp_path / "milestones").mkdir()
-    (tmp_path / "milestones" / "pmnist.yaml").write_text(text.replace("official:", "oficial:"))
+    (tmp_path / "milestones" / "pmnist.yaml").write_text(text.replace("log:", "lgo:"))
     monkeypatch.setattr(configs, "CONF", tmp_path)
-    with pytest.raises(UserError, match="oficial"):
+    with pytest.raises(UserError, match="lgo"):
         milestones.load("pmnist")
 
 

@@ -70,13 +70,13 @@ def read(path: str, columns: Columns) -> list[Sequence]:
     return found
 
 
-def number(text: str, what: str, place: str) -> float:
-    """A finite number; UserError, which says where, for whatever is none."""
+def number(text: str, what: str, place: str, instead: str = "") -> float:
+    """A finite number; UserError, which says where and, perhaps, what to do ``instead``, for whatever is none."""
     try:
         value = float(text)
     except ValueError:
         said = f"is {text!r}" if text.strip() else "is empty"
-        raise UserError(f"{place}: column {what!r} {said}, not a number.") from None
+        raise UserError(f"{place}: column {what!r} {said}, not a number{instead}.") from None
     if not math.isfinite(value):
         raise UserError(f"{place}: column {what!r} is {text.strip()}, not a finite number.")
     return value

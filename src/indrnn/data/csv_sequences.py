@@ -144,7 +144,8 @@ class CsvSequences(Data):
 
     def _answer(self, one: csv_rows.Sequence) -> int | float:
         if self.labels is None:
-            return csv_rows.number(one.target, self.columns.target, one.target_place)
+            instead = "; data.labels=[...] names the labels, if it is one"
+            return csv_rows.number(one.target, self.columns.target, one.target_place, instead)
         if one.target not in self.labels:
             raise UserError(
                 f"{one.target_place}: column {self.columns.target!r} is {one.target!r}, "

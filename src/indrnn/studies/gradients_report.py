@@ -1,6 +1,5 @@
 """What ``indrnn.studies.gradients`` found as json, md and png. Same runs, same bytes."""
 
-import itertools
 import json
 import statistics
 from dataclasses import asdict
@@ -8,14 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
-from indrnn import files, markdown_text
+from indrnn import files, markdown_text, style
 from indrnn.studies import gradients, summary
 from indrnn.studies.gradients import Trained
 from indrnn.studies.summary import geometric, plus_minus, where_from
-
-STYLES = (("#00366f", "-"), ("#e0a100", "-."), ("#5b8c5a", ":"), ("#d1495b", "--"))
 
 
 def publish(out: Path) -> str:
@@ -30,6 +25,19 @@ def publish(out: Path) -> str:
     files.write_whole(out / "ptb_char.md", text)
     files.replace_whole(out / "ptb_char.png", partial(draw, runs))
     return text
+
+
+def redraw(out: Path) -> None:
+    """Draw ptb_char.png again from ptb_char.json, which holds all that it shows."""
+    files.replace_whole(out / "ptb_char.png", partial(draw, read(out)))
+
+
+def read(out: Path) -> dict[str, list[Trained]]:
+    """The networks of ptb_char.json by model."""
+    runs: dict[str, list[Trained]] = {}
+    for run in json.loads(files.content(out / "ptb_char.json"))["runs"]:
+        runs.setdefault(run["model"], []).append(Trained(**run))
+    return runs
 
 
 def markdown(runs: dict[str, list[Trained]], about: dict[str, Any]) -> str:
@@ -83,30 +91,29 @@ def evenness(runs: list[Trained], mark: int) -> str:
 
 def draw(runs: dict[str, list[Trained]], path: Path) -> None:
     """Losses over updates; gradient norms over layers at the first mark (thin) and the second (thick)."""
-    figure = Figure(figsize=(10.0, 4.4), dpi=150, layout="constrained")
-    left, right = figure.subplots(1, 2)
-    for (model, found), (color, dash) in zip(runs.items(), itertools.cycle(STYLES)):
+    page = style.figure(10.0, 4.4)
+    left, right = page.subplots(1, 2)
+    looks = dict(zip(runs, style.looks(runs), strict=True))
+    for model, found in runs.items():
         updates = range(1, len(found[0].losses) + 1)
         for run in found:
-            left.plot(updates, run.losses, color=color, linewidth=0.5, alpha=0.4)
+            left.plot(updates, run.losses, **looks[model].line(0.5, linestyle="-", alpha=0.4))
         means = [statistics.fmean(losses) for losses in zip(*(run.losses for run in found), strict=True)]
-        left.plot(updates, means, color=color, linestyle=dash, linewidth=2, label=model)
+        left.plot(updates, means, **looks[model].line())
         for place, width in ((0, 0.8), (1, 2)):
             norms = [geometric(list(seeds)) for seeds in zip(*(run.norms[place] for run in found), strict=True)]
-            right.plot(range(1, len(norms) + 1), norms, color=color, linestyle=dash, linewidth=width)
+            right.plot(range(1, len(norms) + 1), norms, **looks[model].line(width))
     level = statistics.fmean(run.frequencies for some in runs.values() for run in some)
-    left.axhline(level, color="black", linewidth=0.7, zorder=1)
-    edge = {"xycoords": left.get_yaxis_transform(), "textcoords": "offset points"}
-    left.annotate("tokens' frequencies", (0.01, level), xytext=(0, -6), va="top", fontsize=8, **edge)
-    left.set_xlabel("update")
-    left.set_ylabel("loss (bpc)")
+    style.mark(left, level, "tokens' frequencies")
+    left.set_xlabel("updates (optimizer steps)")
+    left.set_ylabel("loss (bits per character)")
     right.set_yscale("log")
     right.set_xticks(range(1, len(found[0].norms[0]) + 1, 4))
-    right.set_xlabel("recurrent layer (1 reads the text)")
-    right.set_ylabel("norm of the gradient of its outputs")
+    right.set_xlabel("recurrent layer (number, 1 reads the text)")
+    right.set_ylabel("norm of the gradient of its outputs (nats)")
     right.set_title(f"thin: update {gradients.MARKS[0]}, thick: update {gradients.MARKS[1]}", fontsize=9)
     left.set_title("seeds thin, means thick", fontsize=9)
     for axes in (left, right):
-        axes.grid(alpha=0.3)
-    figure.legend(loc="outside upper center", ncols=len(runs), handlelength=3.5, frameon=False)
-    figure.savefig(path, format="png", metadata={"Software": None})
+        style.grid(axes)
+    style.legend(page, looks, markers=False)
+    style.save(page, path)

@@ -10,17 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from indrnn import configs, files, markdown_text
+from indrnn import configs, files, markdown_text, style
 from indrnn.errors import UserError
 from indrnn.studies import start_of_u, summary
 from indrnn.studies.start_of_u import NEAR_ONE, STARTS, Network
 from indrnn.studies.summary import where_from
-from indrnn.tables import figures
 
-COLORS = ("#d1495b", "#e0a100", "#00366f", "#5b8c5a", "#8c8c8c")
-DASHES = (":", "--", "-", "-.", (0, (1, 1)))
 LOSSES = (2, 9)  # bpc that are drawn: from U(0, 1) the first updates lie at 90
 DRAWN = tuple(STARTS)[:3]  # the three ranges of u; the two remedies have rows of the tables
 
@@ -168,38 +164,31 @@ def draw(found: dict[tuple[int, str], list[Network]], path: Path) -> None:
     """Loss, largest state, persistent share, u near 1 and gradient over updates; a column of panels per width."""
     widths = [width for width in start_of_u.WIDTHS if any(size == width for size, _ in found)]
     panels = (
-        (f"loss (bpc), cut above {LOSSES[1]}", None),
-        ("largest state, layers 2 to 6", "largest"),
+        (f"loss, cut above {LOSSES[1]} (bits per character)", None),
+        ("largest state, layers 2 to 6 (no unit)", "largest"),
         ("persistent share of z, layers 2 to 6 (%)", "persistent"),
-        (f"u of at least {NEAR_ONE}, all layers", "near_one"),
-        ("norm of W's gradient, layer 1", "gradient"),
+        (f"u of at least {NEAR_ONE}, all layers (number)", "near_one"),
+        ("norm of W's gradient, layer 1 (nats)", "gradient"),
     )
-    figure = Figure(figsize=(5.2 * len(widths), 2.5 * len(panels)), dpi=130, layout="constrained")
-    grid = figure.subplots(len(panels), len(widths), squeeze=False, sharex="col", sharey="row")
+    page = style.figure(5.2 * len(widths), 2.5 * len(panels), dpi=130)
+    grid = page.subplots(len(panels), len(widths), squeeze=False, sharex="col", sharey="row")
+    looks = dict(zip(DRAWN, reversed(style.steps(len(DRAWN))), strict=True))
     for column, width in enumerate(widths):
         for row, (label, what) in enumerate(panels):
             axes = grid[row][column]
-            for start, color, dash in zip(DRAWN, COLORS, DASHES, strict=False):
-                for number, network in enumerate(found.get((width, start), [])):
-                    (x, y), thick = course(network, what), 1.2 if what else 0.5
-                    axes.plot(
-                        x, y, color=color, linestyle=dash, linewidth=thick, label="" if number else f"u from {start}"
-                    )
-            style(axes, what, found, width)
+            for start, look in looks.items():
+                for network in found.get((width, start), []):
+                    axes.plot(*course(network, what), **look.line(1.2 if what else 0.5))
+            scale(axes, what, found, width)
             if not column:
                 axes.set_ylabel(label, fontsize=8)
             if what is None:
                 axes.set_ylim(*LOSSES)
         grid[0][column].set_title(f"{width:,} neurons a layer", fontsize=9)
-        grid[-1][column].set_xlabel("update")
-    shown = {}
-    for axes in grid[1]:
-        shown |= {label: line for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    names = [name for name in (f"u from {start}" for start in DRAWN) if name in shown]
-    figure.legend(
-        [shown[name] for name in names], names, loc="outside upper center", ncols=3, frameon=False, handlelength=3.5
-    )
-    figure.savefig(path, format="png", metadata={"Software": None})
+        grid[-1][column].set_xlabel("updates (optimizer steps)")
+    there = [start for start in DRAWN if any(begun == start for _, begun in found)]
+    style.legend(page, {f"u from {start}": looks[start] for start in there}, markers=False)
+    style.save(page, path)
 
 
 def course(network: Network, what: str | None) -> tuple[list[int], list[float]]:
@@ -217,8 +206,8 @@ def course(network: Network, what: str | None) -> tuple[list[int], list[float]]:
     return network.looks, layers[0]
 
 
-def style(axes: Axes, what: str | None, found: dict[tuple[int, str], list[Network]], width: int) -> None:
-    axes.grid(alpha=0.3)
+def scale(axes: Axes, what: str | None, found: dict[tuple[int, str], list[Network]], width: int) -> None:
+    style.grid(axes)
     if what in ("largest", "gradient"):
         axes.set_yscale("log")
     elif what == "near_one":
@@ -226,4 +215,4 @@ def style(axes: Axes, what: str | None, found: dict[tuple[int, str], list[Networ
         axes.set_ylim(bottom=-1)
     elif what is None:
         level = next(networks[0].unigrams for (size, _), networks in found.items() if size == width)
-        figures.mark(axes, level, f"unigrams {level:.2f}")
+        style.mark(axes, level, f"unigrams {level:.2f}")

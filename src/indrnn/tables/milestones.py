@@ -16,10 +16,10 @@ from yaml import YAMLError
 
 from indrnn import configs, files, markdown_text, record
 from indrnn.errors import UserError, in_one_line
-from indrnn.tables import table_text, verdict
+from indrnn.tables import logs, table_text, verdict
+from indrnn.tables.schema import Axis
 
-COLORS = ("#00366f", "#d1495b", "#e0a100", "#5b8c5a", "#8a5aa8", "#3c3c3c")
-DASHES, MARKERS = ("-", "--", ":"), "osDv<>ph"
+UNITS = {"bpc": "bits per character", "mse": "squared units", "ppl": "exp of nats per token"}
 
 
 @dataclass
@@ -38,17 +38,21 @@ class Entry:
 class Milestones:
     """A file of conf/milestones.
 
-    ``official``: what the authors' log has as best so far, by training examples. ``at``: the numbers of examples that
-    are shown; without it those of the log, of our ends and, where there is no log, of our validations. ``tests``:
-    labels are "row, column, seed", and the page begins with what the finished runs have on the test, over seeds.
+    ``log``: which of conf/logs.yaml stands beside; ``official``: what it has as best so far, by training examples.
+    ``at``: the numbers of examples that are shown; without it those of the log, of our ends and, where there is no
+    log, of our validations. ``axis``: what the picture has instead of examples; labels then end with the value there,
+    behind a comma. ``tests``: labels are "row, column, seed", and the page begins with what the finished runs
+    have on the test, over seeds.
     """
 
     title: str
     metric: str
     runs: list[Entry]
+    log: str = ""
     official: dict[int, float] = field(default_factory=dict)
     at: list[int] = field(default_factory=list)
     number: str = ".2f"
+    axis: Axis | None = None
     tests: bool = False
     notes: list[str] = field(default_factory=list)
     name: str = ""
@@ -56,7 +60,9 @@ class Milestones:
     @property
     def what(self) -> str:
         """The number that is shown, with its unit."""
-        return "validation accuracy so far (%)" if self.metric == "error" else f"validation {self.metric} so far"
+        if self.metric == "error":
+            return "validation accuracy so far (%)"
+        return f"validation {self.metric} so far ({UNITS.get(self.metric, 'no unit')})"
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,11 @@ def load(name: str) -> Milestones:
     except (OmegaConfBaseException, ValueError, YAMLError) as error:
         raise UserError(f"{path}: {in_one_line(error)}.") from None
     found.name = name
+    if found.log:
+        known = logs.load()
+        if found.log not in known:
+            raise UserError(f"{path}: there is no log {found.log!r} in conf/logs.yaml.")
+        found.official = known[found.log].by_examples
     return found
 
 
@@ -126,7 +137,10 @@ def render_all(results: Path) -> list[str]:
         what, found = load(name), courses(name, results / "runs")
         if found:
             files.write_whole(results / "milestones" / f"{name}.md", markdown(what, found))
-            files.replace_whole(results / "milestones" / f"{name}.png", partial(draw, what, found))
+            from indrnn.tables import draw_milestones  # matplotlib takes a second to import
+
+            draw = partial(draw_milestones.draw, what, found)
+            files.replace_whole(results / "milestones" / f"{name}.png", draw)
             done.append(name)
     return done
 
@@ -189,27 +203,3 @@ def columns(what: Milestones, found: list[Course]) -> list[int]:
     counts = sorted({*what.official, *measured, *(course.record["examples"] for course in found)})
     latest = max(course.record["examples"] for course in found)
     return [count for count in counts if count <= latest] + [count for count in counts if count > latest][:1]
-
-
-def draw(what: Milestones, found: list[Course], path: Path) -> None:
-    """Best validation so far over examples, the latter on a logarithmic axis."""
-    from matplotlib.figure import Figure  # takes a second to import
-
-    figure = Figure(figsize=(6.4, 4.2 + 0.16 * len(found)), dpi=150, layout="constrained")
-    axes = figure.subplots()
-    latest = max(course.record["examples"] for course in found)
-    official = {count: value for count, value in what.official.items() if count <= 4 * latest}
-    if official:
-        axes.plot(list(official), list(official.values()), color="#8c8c8c", marker="^", label="the authors' log")
-    for number, course in enumerate(found):
-        dash, marker = DASHES[number // len(COLORS) % len(DASHES)], MARKERS[number % len(MARKERS)]
-        axes.plot(list(course.best), list(course.best.values()), color=COLORS[number % len(COLORS)], linestyle=dash,
-                  marker=marker, markersize=4, label=f"ours: {course.label} ({course.record['status']})")  # fmt: skip
-    axes.set_xscale("log")
-    if what.metric == "mse":
-        axes.set_yscale("log")
-    axes.set_xlabel("training examples")
-    axes.set_ylabel(f"best {what.what}")
-    axes.grid(alpha=0.3)
-    figure.legend(loc="outside lower center", fontsize=7, frameon=False)
-    figure.savefig(path, format="png", metadata={"Software": None})

@@ -9,7 +9,7 @@ from typing import Any
 
 from indrnn import digests, files, markdown_text, provenance, record
 from indrnn.configs import PROFILES
-from indrnn.tables import chance, changes, table_text
+from indrnn.tables import chance, changes, paired, table_text
 from indrnn.tables.judged import Report, Result
 from indrnn.tables.verdict import Record
 
@@ -37,7 +37,8 @@ def write_texts(report: Report, out: Path, folder: Path) -> None:
 def texts(report: Report, out: Path, folder: Path) -> dict[str, str]:
     """What <table>.md, .csv and .tex in a folder ``out`` hold, by their names; ``folder`` as in ``write``."""
     name = report.table.name
-    page = markdown(report, os.path.relpath(folder, out), changes.sentences(out, name))
+    by_example = paired.lines(report, folder)
+    page = markdown(report, os.path.relpath(folder, out), changes.sentences(out, name), by_example)
     return {f"{name}.md": page, f"{name}.csv": csv(report), f"{name}.tex": tex(report)}
 
 
@@ -121,12 +122,13 @@ def data_of(made: list[Record]) -> str:
     return "; ".join(texts)
 
 
-def markdown(report: Report, links: str | None, changed: Sequence[str] = ()) -> str:
+def markdown(report: Report, links: str | None, changed: Sequence[str] = (), by_example: Sequence[str] = ()) -> str:
     """The table as aligned Markdown.
 
     Args:
         links: path to the runs' folder as seen from the file; None for a terminal: no links, 120 columns.
         changed: sentences on published numbers that became others, for the end of the footer.
+        by_example: lines on claims that are compared example by example (``tables.paired``).
     """
     table = report.table
     lines = [f"# {table.source}: {table.title} ({report.profile})", ""]
@@ -142,6 +144,7 @@ def markdown(report: Report, links: str | None, changed: Sequence[str] = ()) -> 
             lines += markdown_text.aligned(["claim", "verdict", "measured"], claims)
         else:
             lines += [f"{found.verdict:13}  {text}\n{'':15}{found.evidence}" for text, found in report.claims]
+    lines += by_example
     lines += ["", "## Provenance", "", *markdown_text.bullets([*footer(report), *changed])]
     if table.figure and links is not None:
         lines += ["", f"![{table.source}]({table.name}.png)"]

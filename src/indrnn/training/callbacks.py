@@ -123,9 +123,15 @@ class UpdateBar(Callback):
         self.bar = tqdm(total=task.max_updates, initial=task.update, unit=" updates", dynamic_ncols=True)
 
     def on_train_batch_end(self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if task.curve:
-            self.bar.set_postfix_str(f"val/{task.metric} {task.curve[-1][f'val/{task.metric}']:.4g}", refresh=False)
+        self.measured(task, refresh=False)
         self.bar.update(task.update - self.bar.n)
+
+    def measured(self, task: Task, refresh: bool) -> None:
+        if task.curve:
+            self.bar.set_postfix_str(f"val/{task.metric} {task.curve[-1][f'val/{task.metric}']:.4g}", refresh=refresh)
+
+    def on_train_epoch_end(self, trainer: Trainer, task: Task) -> None:  # an epoch ends with a validation
+        self.measured(task, refresh=True)
 
     def on_validation_batch_end(
         self, trainer: Trainer, task: Task, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0

@@ -1,17 +1,18 @@
 """The picture of the benchmark: cuDNN's LSTM over IndRNN as P19 Figure 2 has it, and here. T: time steps."""
 
-import textwrap
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
-from indrnn import files
+from indrnn import files, style
 from indrnn.bench.gpu.layers import ADDING, PAPER, ratios
-from indrnn.tables.figures import mark
 
 WIDTH = 0.27  # of a bar; three stand beside each other at every T
-BARS = {"P19 Figure 2, P100": "#8c8c8c", "here, eager": "#e0a100", "here, in a graph": "#00366f"}
+OURS = style.MODELS["IndRNN"].color
+BARS = {
+    "P19 Figure 2, P100": style.PAPER.color,
+    "here, eager": style.lighter(OURS, 0.5),
+    "here, in a graph": OURS,
+}
 
 
 def series(rows: list[dict[str, Any]]) -> dict[str, dict[int, float]]:
@@ -27,24 +28,25 @@ def figure2(found: dict[str, Any], path: Path) -> bool:
     lengths = sorted({T for one in list(drawn.values())[1:] for T in one})
     if not lengths:
         return False
-    figure = Figure(figsize=(7.0, 4.4), dpi=150, layout="constrained")
-    axes = figure.subplots()
+    page = style.figure(7.0, 4.4)
+    axes = page.subplots()
     for place, (label, color) in enumerate(BARS.items()):
         there = [(i + (place - 1) * WIDTH, drawn[label][T]) for i, T in enumerate(lengths) if T in drawn[label]]
         columns = axes.bar(*zip(*there, strict=True), WIDTH * 0.94, color=color, label=label) if there else ()
         if columns:
             axes.bar_label(columns, fmt="%.1f", fontsize=8, padding=2)
-    mark(axes, 1, "as fast")
-    axes.set_xticks(range(len(lengths)), [f"T = {T:,}" for T in lengths])
+    style.mark(axes, 1, "as fast")
+    axes.set_xticks(range(len(lengths)), [f"{T:,}" for T in lengths])
+    axes.set_xlabel("T (steps)")
     axes.tick_params(axis="x", length=0)
-    axes.set_ylabel("time of cuDNN's LSTM / time of IndRNN")
+    axes.set_ylabel("time of cuDNN's LSTM (times that of IndRNN)")
     axes.margins(y=0.1)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside upper center", ncols=len(BARS), frameon=False)
+    page.legend(loc="outside upper center", ncols=len(BARS), frameon=False)
     gpu = found["gpu"]
     note = f"One layer of each, forward and backward, at the setting of P19 Figure 2, float32. {gpu['name']}, driver "
     note += f"{gpu['driver']}, CUDA {gpu['cuda']}, cuDNN {gpu['cudnn']}, torch {found['versions']['torch']}, "
     note += f"Triton {gpu['triton']}; commit {found['commit'][:7]}."
-    figure.supxlabel("\n".join(textwrap.wrap(note, 110)), fontsize=7.5, x=0.02, ha="left")
-    files.replace_whole(path, lambda part: figure.savefig(part, format="png", metadata={"Software": None}))
+    style.note(page, note, 110)
+    files.replace_whole(path, lambda part: style.save(page, part))
     return True

@@ -3,57 +3,56 @@
 import statistics
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
+from indrnn import style
 from indrnn.adding_numbers import SOLVED
 from indrnn.studies.neurons.activations import Activations
 from indrnn.studies.neurons.integrator import KINDS, Cut
 
-DARK, MIDDLE, LIGHT = "#00366f", "#d1495b", "#e0a100"
-QUIET = {"color": "#c4c4c4", "linewidth": 0.5}
+OURS = style.MODELS["IndRNN"]
+QUIET = {"color": style.QUIET, "linewidth": 0.5}
 
 
 def activations(seen: Activations, path: Path) -> None:
     """Values and marks; layer 1, whose neurons spike at the marks; layer 2, where one neuron adds up."""
-    figure = Figure(figsize=(9.0, 7.2), dpi=150, layout="constrained")
-    inputs, first, second = figure.subplots(3, 1, sharex=True, height_ratios=(1, 1.6, 1.9))
+    page = style.figure(9.0, 7.2)
+    inputs, first, second = page.subplots(3, 1, sharex=True, height_ratios=(1, 1.6, 1.9))
     steps = range(1, len(seen.values) + 1)
-    inputs.plot(steps, seen.values, color="#8c8c8c", linewidth=0.7, label="value of a step")
+    inputs.plot(steps, seen.values, color="#909090", linewidth=0.7, label="value of a step")
     marks = [mark + 1 for mark in seen.marks]
     marked = [seen.values[mark] for mark in seen.marks]
     inputs.plot(marks, marked, color="black", linestyle="", marker="o", label="marked")
     for place, value in zip(marks, marked, strict=True):
         words = {"xytext": (7, 0), "textcoords": "offset points", "va": "center"}
         inputs.annotate(f"{value:.2f}", (place, value), bbox={"color": "white", "pad": 1}, **words)
-    inputs.set_ylabel("input")
+    inputs.set_ylabel("input (units)")
     inputs.set_ylim(-0.05, 1.6)
     inputs.set_title(f"Input: the marked values add up to {seen.target:.2f}", fontsize=10)
 
     first.plot(steps, seen.first, **QUIET)
-    for number, (color, dash) in zip(seen.spiking, ((DARK, "-"), (MIDDLE, "--"), (LIGHT, "-.")), strict=False):
-        first.plot(steps, seen.first[:, number], color=color, linestyle=dash, linewidth=1.8, label=f"neuron {number}")
-    first.set_ylabel("state h (layer 1)")
+    for number, look in zip(seen.spiking, style.steps(len(seen.spiking)), strict=True):
+        first.plot(steps, seen.first[:, number], **look.line(1.8), label=f"neuron {number}")
+    first.set_ylabel("state h of layer 1 (no unit)")
     first.set_ylim(top=1.3 * float(seen.first.max()) or None)
     first.set_title("Layer 1: some neurons answer to marks alone", fontsize=10)
 
     second.plot(steps, seen.second, **QUIET)
     line = seen.second[:, seen.integrator]
-    second.plot(steps, line, color=DARK, linewidth=2.2, label=f"neuron {seen.integrator}, the integrator")
+    second.plot(steps, line, **OURS.line(2.2), label=f"neuron {seen.integrator}, the integrator")
     words = f"state that answers {seen.target:.2f}"
     second.axhline(seen.state(seen.target), color="black", linestyle="--", linewidth=1, label=words)
-    second.set_ylabel("state h (layer 2)")
+    second.set_ylabel("state h of layer 2 (no unit)")
     second.set_ylim(*room([*line.tolist(), seen.state(seen.target)]))
-    second.secondary_yaxis("right", functions=(seen.answer, seen.state)).set_ylabel("answer a h + c (its output unit)")
+    second.secondary_yaxis("right", functions=(seen.answer, seen.state)).set_ylabel("answer a h + c (units)")
     second.set_title("Layer 2: one neuron moves at the marks and keeps the sum of both moves", fontsize=10)
-    second.set_xlabel("time step t")
+    second.set_xlabel("time t (steps)")
     for axes in (inputs, first, second):
         for place in marks:
             axes.axvline(place, color="black", linewidth=0.6, alpha=0.5, zorder=0)
         axes.legend(loc="upper left", fontsize=8, framealpha=0.9, handlelength=3, ncols=3)
     second.set_xlim(0, len(seen.values) + 1)
     note = f"Thin grey: all other neurons. Two layers of IndRNN after {seen.updates:,} updates, T = {len(seen.values)}"
-    figure.supxlabel(f"{note}, one sequence that no update has seen.", fontsize=8, x=0.02, ha="left")
-    figure.savefig(path, format="png", metadata={"Software": None})
+    style.note(page, f"{note}, one sequence that no update has seen.", 160)
+    style.save(page, path)
 
 
 def room(heights: list[float]) -> tuple[float, float]:
@@ -68,13 +67,13 @@ def one_neuron(cuts: dict[int, list[Cut]], chance: float, path: Path) -> None:
     Args:
         chance: mse of the best constant answer on the test set.
     """
-    figure = Figure(figsize=(3.0 * len(cuts) + 1.2, 4.6), dpi=150, layout="constrained")
-    panels = figure.subplots(1, len(cuts), squeeze=False, sharey=True)[0]
+    page = style.figure(3.0 * len(cuts) + 1.2, 4.6)
+    panels = page.subplots(1, len(cuts), squeeze=False, sharey=True)[0]
     for axes, (budget, found) in zip(panels, cuts.items(), strict=True):
         columns = {"all": [cut.full for cut in found]}
         columns |= {kind: [cut.neuron(kind).after for cut in found] for kind in KINDS}
         for place, values in enumerate(columns.values()):
-            color = DARK if place < 2 else "#7f7f7f"
+            color = OURS.color if place < 2 else "#909090"
             axes.plot(beside(place, values), values, linestyle="", marker="o", markersize=6, color=color)
             mean = statistics.fmean(values)
             axes.plot([place - 0.3, place + 0.3], [mean, mean], color=color, linewidth=1.5)
@@ -89,10 +88,10 @@ def one_neuron(cuts: dict[int, list[Cut]], chance: float, path: Path) -> None:
         axes.set_xticks(range(len(columns)), list(columns))
         axes.set_title(f"after {budget:,} updates", fontsize=10)
     panels[0].set_ylabel("test mse (squared units)")
-    figure.supxlabel("what is left of layer 2: all neurons, or one", fontsize=10)
+    page.supxlabel("what is left of layer 2 (all neurons, or one)", fontsize=10)
     words = "Dots: seeds, output unit found again for the neuron; lines: means; crosses: seeds, output unit as trained"
-    figure.suptitle(words, fontsize=9)
-    figure.savefig(path, format="png", metadata={"Software": None})
+    page.suptitle(words, fontsize=9)
+    style.save(page, path)
 
 
 def beside(place: float, values: list[float]) -> list[float]:

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
+from indrnn import style
 from indrnn.studies.neurons.over_time import SMALLEST, Gradients
 from indrnn.studies.summary import geometric
 
 
 def gradients(found: dict[str, list[Gradients]], path: Path) -> None:
     """A column a model, before training above, after it below; layers from light to dark; geometric means of seeds."""
-    figure = Figure(figsize=(10.6, 6.6), dpi=150, layout="constrained")
-    grid = figure.subplots(2, len(found), squeeze=False, sharex=True, sharey=True)
+    page = style.figure(10.6, 6.6)
+    grid = page.subplots(2, len(found), squeeze=False, sharex=True, sharey=True)
     means = {
         (row, column): mean_over_seeds([run.end if row else run.start for run in runs])
         for column, runs in enumerate(found.values())
@@ -30,11 +30,11 @@ def gradients(found: dict[str, list[Gradients]], path: Path) -> None:
         axes.set_title(f"{model}\nbefore training", fontsize=10)
     for axes, runs in zip(grid[1], found.values(), strict=True):
         axes.set_title(f"after {runs[0].updates:,} updates", fontsize=10)
-        axes.set_xlabel("time step t")
-    figure.supylabel("norm of the gradient of the state after step t", fontsize=10)
-    handles, labels = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), handlelength=3.5, frameon=False)
-    figure.savefig(path, format="png", metadata={"Software": None})
+        axes.set_xlabel("time t (steps)")
+    page.supylabel("norm of the gradient of the state after step t (nats)", fontsize=10)
+    layers = style.layers(len(means[0, 0]))
+    style.legend(page, {f"layer {number}": look for number, look in enumerate(layers, 1)}, markers=False)
+    style.save(page, path)
 
 
 def mean_over_seeds(seeds: list[list[list[float]]]) -> np.ndarray:
@@ -47,11 +47,8 @@ def mean_over_seeds(seeds: list[list[list[float]]]) -> np.ndarray:
 def panel(axes: Axes, norms: np.ndarray, bottom: float) -> None:
     """Lines over the steps; a gradient that is exactly 0 stands as a cross at the bottom."""
     steps = np.arange(1, norms.shape[1] + 1)
-    for number, line in enumerate(norms, 1):
-        shade = str(round(0.8 * (1 - (number - 1) / max(1, len(norms) - 1)), 3))
-        dash = ("-", (0, (4, 1)), (0, (1, 1)))[(number - 1) % 3]
-        style = {"color": shade, "linestyle": dash, "linewidth": 1.8, "marker": ".", "markevery": [-1]}
-        axes.plot(steps, np.where(line > 0, line, np.nan), label=f"layer {number}", **style)
+    for line, look in zip(norms, style.layers(len(norms)), strict=True):
+        axes.plot(steps, np.where(line > 0, line, np.nan), **look.line(1.8, marker=".", markevery=[-1]))
     gone = [f"{number}" for number, line in enumerate(norms, 1) if (line == 0).any()]
     nothing = steps[(norms == 0).any(0)]
     axes.plot(nothing, np.full(len(nothing), bottom), linestyle="", marker="x", markersize=3, color="black")
@@ -61,4 +58,4 @@ def panel(axes: Axes, norms: np.ndarray, bottom: float) -> None:
     if bottom < SMALLEST:
         axes.axhline(SMALLEST, color="black", linestyle=":", linewidth=1)
         axes.text(0.03, SMALLEST, "below: 0 in float32", transform=axes.get_yaxis_transform(), fontsize=8, va="top")
-    axes.grid(alpha=0.3)
+    style.grid(axes)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -56,10 +57,7 @@ def publish(profile: str, out: Path) -> str:
     text = markdown(about, cuts, seen, u, gradients)
     draw = {
         "p18_figure3_activations": partial(draw_adding.activations, seen),
-        "p18_figure4_one_neuron": partial(draw_adding.one_neuron, cuts, about["chance"]),
-        "p19_figure5_u": partial(draw_weights.histograms, u),
-        "p19_table1_memory_length": partial(draw_weights.memory, u),
-        "gradients_over_time": partial(draw_gradients.gradients, gradients),
+        **pictures(cuts, about["chance"], u, gradients),
     }
     with aloud.Step("drawing"):
         for name, function in draw.items():
@@ -67,6 +65,48 @@ def publish(profile: str, out: Path) -> str:
     files.write_whole(out / f"{NAME}.json", numbers(about, cuts, seen, u, gradients))
     files.write_whole(out / f"{NAME}.md", text)
     return text
+
+
+def redraw(out: Path) -> list[str]:
+    """Draw again what neurons.json holds all of; returns the names of the pictures.
+
+    Not among them is P18 Figure 3, which shows the states of all neurons: the file has those that stand out.
+    """
+    draw = pictures(*read(out))
+    for name, function in draw.items():
+        files.replace_whole(out / f"{name}.png", function)
+    return list(draw)
+
+
+Numbers = tuple[dict[int, list[integrator.Cut]], float, weights.Weights, dict[str, list[over_time.Gradients]]]
+
+
+def read(out: Path) -> Numbers:
+    """What ``pictures`` needs of neurons.json."""
+    found = json.loads(files.content(out / f"{NAME}.json"))
+    cuts: dict[int, list[integrator.Cut]] = {}
+    for cut in found["one_neuron"]:
+        neurons = [integrator.Neuron(**neuron) for neuron in cut.pop("neurons")]
+        cuts.setdefault(cut["updates"], []).append(integrator.Cut(**cut, neurons=neurons))
+    gradients: dict[str, list[over_time.Gradients]] = {}
+    for run in found["gradients"]:
+        gradients.setdefault(run["model"], []).append(over_time.Gradients(**run))
+    return cuts, found["chance"], weights.Weights(**found["u"]), gradients
+
+
+def pictures(
+    cuts: dict[int, list[integrator.Cut]],
+    chance: float,
+    u: weights.Weights,
+    gradients: dict[str, list[over_time.Gradients]],
+) -> dict[str, Callable[[Path], None]]:
+    """What draws each picture but that of activations, by its name."""
+    return {
+        "p18_figure4_one_neuron": partial(draw_adding.one_neuron, cuts, chance),
+        "p19_figure5_u": partial(draw_weights.histograms, u),
+        "p19_table1_memory_length": partial(draw_weights.memory, u),
+        "gradients_over_time": partial(draw_gradients.gradients, gradients),
+    }
 
 
 def numbers(
