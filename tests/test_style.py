@@ -85,13 +85,14 @@ def test_settings_go_from_dark_to_light(count):
         assert np.linalg.norm(seen(a.color) - seen(b.color)) > 5
 
 
-def test_a_label_has_the_look_of_the_model_that_it_begins_with():
+def test_a_label_has_the_look_of_the_model_that_it_names():
     labels = ["LSTM", "IRNN", "IRNN + clipping", "IndRNN (6 layers)", "IndRNN (12 layers)", 'res-IndRNN ("12" layers)']
     lstm, irnn, clipped, six, twelve, res = style.looks(labels)
     assert (lstm, irnn, six, res) == tuple(style.MODELS[name] for name in ("LSTM", "IRNN", "IndRNN", "res-IndRNN"))
     for again, first in ((clipped, irnn), (twelve, six)):
         assert again.marker == first.marker and again.hollow and again.dash != first.dash
         assert grey(again.color) > grey(first.color) + 5
+    assert style.model_of("slow, LSTM") == "LSTM" and style.model_of("u from N(0.4, 0.1)") == ""
     with pytest.raises(KeyError):
         style.looks(["GPT"])
 
@@ -267,6 +268,13 @@ def test_a_column_without_a_curve_is_named_and_has_no_panel(tmp_path, monkeypatc
 )
 def test_the_papers_words_are_places(words, place):
     assert figures.star(words, 60.0) == place
+
+
+def test_a_page_of_several_models_has_their_colours_and_one_of_settings_has_not(pages):
+    (axes,) = pages["milestones/own_series"].axes
+    assert {axes.lines[0].get_color(), axes.lines[3].get_color()} == {MODELS["IndRNN"], MODELS["LSTM"]}
+    (axes,) = pages["milestones/pmnist_196"].axes
+    assert not {line.get_color() for line in axes.lines} & set(MODELS.values())
 
 
 def test_small_networks_are_drawn_over_their_peak_rate(pages):

@@ -4,6 +4,7 @@ The colours of models differ for a deuteranope and in grey, where each is lighte
 markers say the same again. What is no model, such as settings of one, goes from dark to light.
 """
 
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -65,15 +66,16 @@ _LIGHTEST = 0.8  # of cividis (Nunez et al. 2018), which is one scale in grey an
 
 
 def model_of(label: str) -> str:
-    """The model that a label begins with, such as IndRNN of ``IndRNN (6 layers)``; empty where it begins with none."""
-    return max((name for name in MODELS if label.startswith(name)), key=len, default="")
+    """The model that a label names, such as IndRNN in ``plain, IndRNN (6 layers)``; empty where it names none."""
+    named = (name for name in MODELS if re.search(rf"(?<![\w-]){name}(?![\w-])", label))
+    return max(named, key=len, default="")
 
 
 def looks(labels: Iterable[str]) -> list[Look]:
-    """A look per label of one picture: that of the model it begins with. The same again is a lighter, hollow variant.
+    """A look per label of one picture: that of the model it names. The same again is a lighter, hollow variant.
 
     Raises:
-        KeyError: a label begins with no model.
+        KeyError: a label names no model.
     """
     seen: Counter[str] = Counter()
     found = []

@@ -24,7 +24,8 @@ def draw(what: Milestones, found: list[Course], path: Path) -> None:
         looks = dict(zip(lines, style.looks(lines), strict=True))
         over_axis(axes, what, found, looks)
     else:
-        looks = dict(zip(names, style.steps(len(names)), strict=True))
+        several = len(set(map(style.model_of, names)) - {""}) > 1
+        looks = dict(zip(names, style.looks(names) if several else style.steps(len(names)), strict=True))
         over_examples(axes, what, found, looks)
         looks = {LOG: style.PAPER} | looks if what.official else looks
     axes.set_ylabel(f"best {what.what}")

@@ -52,9 +52,11 @@ class Panel:
 
 def panels(folder: Path) -> list[Panel]:
     """One per log, in the order of conf/logs.yaml; ``folder`` of the runs."""
-    found, tables = [], {}
+    found, tables = [], {name: schema.load_table(name) for name in schema.table_names()}
     for name, log in logs.load().items():
-        table = tables.setdefault(log.table, schema.load_table(log.table))
+        table = tables.get(log.table)
+        if table is None:  # it is not among those that are rendered
+            continue
         ours = {profile: list(courses(table, log, profile, folder)) for profile in PROFILES}
         found.append(Panel(name, table, log, {profile: some for profile, some in ours.items() if some}))
     return found
