@@ -39,12 +39,13 @@ class Step:
         self.thread.join()
 
     def _go_on(self) -> None:
-        since = self.began
-        while not self.over.wait(max(0.01, since + EVERY - time.monotonic())):
-            since = max(self.began, _spoken)
-            if time.monotonic() - since >= EVERY:
+        while not self.over.wait(max(0.01, self.due() - time.monotonic())):
+            if time.monotonic() >= self.due():
                 say(self.text())
-                since = time.monotonic()
+
+    def due(self) -> float:
+        """When to speak, if nobody has by then: a time of time.monotonic()."""
+        return max(self.began, _spoken) + EVERY
 
     def text(self) -> str:
         seconds = time.monotonic() - self.began
