@@ -134,3 +134,9 @@ def test_other_machines_have_other_disks(launcher, here):
               "submitit_slurm": "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"}  # fmt: skip
     cfg = OmegaConf.create({"hydra": {"launcher": {"_target_": target[launcher]}}})
     assert missing_data.launched_here(cfg) is here
+
+
+@pytest.mark.parametrize("values", [{"seq_len": 1}, {"seq_len": "long"}, {"val_examples": None}], ids=str)
+def test_values_that_make_no_sense_are_for_the_run_to_say(values):
+    data = {"_target_": "indrnn.data.adding.Adding", "seq_len": 10, "val_examples": 5, "test_examples": 5}
+    assert missing_data.of(data) == missing_data.of(data | values) == ""

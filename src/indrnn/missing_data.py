@@ -30,8 +30,12 @@ def of(data: Mapping[str, Any]) -> str:
     What has a digest is here. Of the rest the data module is asked, but not of stand-ins that it would make now, nor of
     classes from elsewhere, which may take long. What else is wrong with them the run itself says.
     """
-    known = str(data.get("_target_")) in digests.OF
-    if not known or data.get("source") == "stand_in" or digests.of(data) is not None:
+    if str(data.get("_target_")) not in digests.OF or data.get("source") == "stand_in":
+        return ""
+    try:
+        if digests.of(data) is not None:
+            return ""
+    except (ValueError, TypeError, KeyError, OSError):  # such as a length of 1, or a file that cannot be read
         return ""
     return _asked(json.dumps({key: value for key, value in data.items() if key != "seed"}, sort_keys=True))
 
