@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from made_up import record_of
 
-from indrnn import provenance, record
+from indrnn import progress, provenance, record
 from indrnn.tables import plan, queue
 
 HERE = provenance.cpu()
@@ -48,6 +48,17 @@ def test_a_run_with_less_than_a_fifth_left_comes_before_all(tmp_path, runs, upda
     assert (places[0].run == late) == first
     place = next(place for place in places if place.run == late)
     assert place.updates == 6000 - updates and f"{updates:,} of 6,000 updates made" in place.words()
+
+
+def test_what_a_killed_run_said_counts_where_its_checkpoint_is(tmp_path, runs):
+    run = named(runs, "IndRNN, T = 500, seed 1")
+    sat(tmp_path, run, 1000, 10.0)
+    said = {"overrides": [], "config": run.config, "updates": 4900, "metrics": {}, "seconds": 9.0}
+    progress.write(tmp_path / run.signature, said)
+    assert next(place.made for place in queue.places(runs, tmp_path) if place.run == run) == 1000
+    (tmp_path / run.signature / "last.ckpt").touch()
+    first = queue.places(runs, tmp_path)[0]
+    assert first.run == run and first.nearly and first.updates == 1100
 
 
 def test_what_is_done_is_in_no_queue(tmp_path, runs):

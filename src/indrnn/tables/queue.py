@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from indrnn import markdown_text, provenance, record
+from indrnn import markdown_text, progress, provenance, record
 from indrnn.tables import plan
 from indrnn.tables.plan import Run
 
@@ -128,11 +128,17 @@ def places(runs: Iterable[Run], folder: Path, accelerator: str = "cpu") -> list[
         state = plan.state(run, folder)
         if state in record.FINAL:
             continue
-        entry = record.read(folder / run.signature) if state == "interrupted" else None
-        made = min(entry["updates"], budget(run.config)) if entry else 0
+        made = min(_made(folder / run.signature, state), budget(run.config))
         left, pace = budget(run.config) - made, speed.seconds(run.config)
         found.append(Place(run, state, made, left * work_of(run.config), None if pace is None else left * pace))
     return sorted(found, key=lambda place: place.key)
+
+
+def _made(run: Path, state: str) -> int:
+    """Updates that need not be made again, by the record, or by what a run that was killed or is alive said last."""
+    entry = record.read(run) if state == "interrupted" else None
+    said = progress.read(run) if (run / "last.ckpt").exists() else None
+    return max(told["updates"] for told in (entry, said, {"updates": 0}) if told)
 
 
 def minutes(seconds: float | None) -> str:
