@@ -192,7 +192,8 @@ def copy_run(run: Path, out: Path, weights: bool) -> None:
         if name in wanted and (run / name).is_file():
             files.replace_whole(out / name, lambda part, name=name: part.write_bytes((run / name).read_bytes()))
     if kept.exists():
-        files.write_whole(out / checksums.NAME, checksums.text(out, OF_A_RUN))
+        there = [name for name in OF_A_RUN if (out / name).exists()]
+        files.write_whole(out / checksums.NAME, checksums.text(out, there))
 
 
 def keeps_predictions(run: Path) -> bool:

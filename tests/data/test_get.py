@@ -16,7 +16,8 @@ def test_what_fails_is_said_and_the_next_one_is_fetched(monkeypatch, capsys, err
     monkeypatch.setattr(corpus, "fetch", lambda: fetched.append("ptb"))
     assert get.get(None, 1) == 1 and fetched == ["ptb"]
     said = capsys.readouterr()
-    assert said.err == "no mirror\n"
+    steps = [f"{name}: looking at the files, fetching what is missing" for name in ("MNIST", "Penn Treebank")]
+    assert said.err.splitlines() == [steps[0], "no mirror", steps[1]]
     assert said.out.startswith("Data sets are kept in ") and "ask the ROSE Lab" in said.out
 
 

@@ -83,13 +83,12 @@ def matmuls(precision: str) -> Iterator[None]:
 
 
 def shapes() -> list[dict[str, Any]]:
-    """T, B, N of all experiments at the paper profile, for every column of their tables, each shape once."""
+    """T, B, N of the papers' experiments at the paper profile, for every column of their tables, each shape once."""
     tables = [schema.load_table(name) for name in schema.default_tables()]
     columns = [column for table in tables for column in table.columns.values() if "paper" in column.profiles]
     found: dict[tuple[int, int, int], list[str]] = {}
-    for path in sorted((configs.CONF / "experiment").glob("*.yaml")):
-        name = path.stem
-        for overrides in [column.overrides for column in columns if column.experiment == name] or [[]]:
+    for name in sorted({column.experiment for column in columns}):
+        for overrides in [column.overrides for column in columns if column.experiment == name]:
             cfg = configs.build([f"experiment={name}", "model=indrnn", *overrides])
             names = found.setdefault((cfg.data.seq_len, cfg.data.batch_size, cfg.recipe.hidden_size), [])
             if name not in names:
