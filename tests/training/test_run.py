@@ -183,11 +183,15 @@ def test_a_signal_stops_between_updates_and_says_interrupted(config, monkeypatch
     assert train(cfg)["status"] == "finished"
 
 
-def test_second_signal_stops_at_once():
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_same_signal_again_stops_at_once_and_another_one_does_not(number):
     checkpoint = Checkpoint(save=lambda: None, every=1, max_time=None)
     checkpoint.hear(signal.SIGINT, None)
+    checkpoint.hear(signal.SIGTERM, None)  # from the watch over a launcher that has ended
+    checkpoint = Checkpoint(save=lambda: None, every=1, max_time=None)
+    checkpoint.hear(number, None)
     with pytest.raises(KeyboardInterrupt):
-        checkpoint.hear(signal.SIGINT, None)
+        checkpoint.hear(number, None)
 
 
 def test_a_loss_that_is_not_a_number_ends_the_run_as_diverged(config, caplog):

@@ -71,13 +71,15 @@ class Checkpoint(Callback):
             raise Interrupted(stop)
 
     def hear(self, number: int, frame: FrameType | None) -> None:
-        """Signal handler: stop before the next update; the second signal stops at once.
+        """Signal handler: stop before the next update; the same signal again stops at once.
+
+        Another one does not: a worker that has heard Ctrl-C gets SIGTERM, too, when its launcher ends before it.
 
         SIGUSR2 never counts as a second one and outdoes the others: Slurm may send it and SIGTERM together.
         """
         if signal.SIGUSR2 in (number, self.signal):
             number = signal.SIGUSR2
-        elif self.signal:
+        elif self.signal == number:
             raise KeyboardInterrupt
         self.signal = number
 
