@@ -24,7 +24,7 @@ HERE = "quick"  # the profile that trains here
 # P18 Figures 3 and 4. At quick, the experiment's 500 updates and more of them: the paper's network has converged.
 ADDING = {
     "quick": ("experiment=quick/adding", "model=indrnn", "data.seq_len=200"),
-    "fast": ("experiment=fast/adding", "model=indrnn", "data.seq_len=5000"),
+    "fast": ("experiment=fast/adding", "model=indrnn", "data.seq_len=5000", "recipe.learning_rate=2e-4"),
     "paper": ("experiment=adding", "model=indrnn", "data.seq_len=5000"),
 }
 BUDGETS = {"quick": (500, 1000, 2000), "fast": (6000,), "paper": (60000,)}
