@@ -112,3 +112,11 @@ def test_runs_have_time_to_write_after_their_launcher_has_ended(tmp_path):
         while True:  # the killed one is init's to bury
             os.killpg(child.pid, 0)
             time.sleep(0.01)
+
+
+def test_what_has_no_data_here_is_not_among_what_is_begun_with(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("INDRNN_DATA", str(tmp_path / "none"))
+    of = choice(tmp_path, table=["table1_mnist", "figure2_adding"], profile="fast", column=None, minutes=60.0, jobs=30)
+    reproduce.until_(of, of.planned(), time.time())
+    said = capsys.readouterr().out
+    assert "figure2_adding: IndRNN, T = 100, seed 0" in said and "table1_mnist" not in said

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from indrnn.tables.plan import Run
 
 SOON = 10.0  # seconds of work before which nothing is estimated
+STEADY = 0.01  # of the cheapest run, before which the start of the runs is most of the time that has passed
 BAR = "{percentage:3.0f}%|{bar:20}| {desc}"  # its words say the rest
 SHOWN = 3  # runs in progress that are named
 
@@ -54,7 +55,7 @@ class HowFar:
             self.at_first = share  # of earlier sittings
         passed, made = time.monotonic() - self.began, share - self.at_first
         left = ""
-        if made > 0 and passed >= SOON:
+        if passed >= SOON and made >= STEADY * min(self.cost.values()) / self.total:
             left = f", about {aloud.duration(passed / made * (1 - share))} left"
         more = f" and {len(running) - SHOWN} more" if len(running) > SHOWN else ""
         first = "; the first are starting" if not share and not self.ended else ""

@@ -24,18 +24,26 @@ def launched_here(config: DictConfig) -> bool:
     return not any(word in config.hydra.launcher._target_ for word in ELSEWHERE)
 
 
+def there(data: Mapping[str, Any]) -> bool:
+    """Whether the ``data`` of a signed config are here, or can be made; without torch.
+
+    What has a digest is here. Classes from elsewhere are not asked, which may take long, and what else is wrong with
+    data the run itself says.
+    """
+    if str(data.get("_target_")) not in digests.OF or data.get("source") == "stand_in":
+        return True
+    try:
+        return digests.of(data) is not None
+    except (ValueError, TypeError, KeyError, OSError):  # such as a length of 1, or a file that cannot be read
+        return True
+
+
 def of(data: Mapping[str, Any]) -> str:
     """What the ``data`` of a signed config lack here, and how to get it, in a sentence; empty where nothing is missing.
 
-    What has a digest is here. Of the rest the data module is asked, but not of stand-ins that it would make now, nor of
-    classes from elsewhere, which may take long. What else is wrong with them the run itself says.
+    The data module is asked, where ``there`` says no.
     """
-    if str(data.get("_target_")) not in digests.OF or data.get("source") == "stand_in":
-        return ""
-    try:
-        if digests.of(data) is not None:
-            return ""
-    except (ValueError, TypeError, KeyError, OSError):  # such as a length of 1, or a file that cannot be read
+    if there(data):
         return ""
     return _asked(json.dumps({key: value for key, value in data.items() if key != "seed"}, sort_keys=True))
 

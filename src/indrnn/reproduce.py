@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
-from indrnn import aloud, configs, files, record
+from indrnn import aloud, configs, files, missing_data, record
 from indrnn.errors import UserError
 from indrnn.launching import IN_TIME, launch
 from indrnn.tables import candidates, judged, plan, queue, render, schema
@@ -153,7 +153,7 @@ def until_(choice: Choice, runs: list[plan.Run], began: float) -> float:
     Raises:
         UserError: planning and tables alone take the time.
     """
-    waiting = choice.in_order(runs)
+    waiting = [place for place in choice.in_order(runs) if missing_data.there(place.run.config["data"])]
     planning = time.time() - began
     afterwards = IN_TIME + 2 + planning  # the tables take less than the plan, parts of which are remembered
     end = began + 60 * choice.minutes - afterwards
