@@ -1,6 +1,5 @@
 """Reproducing within this process, from made-up records; tests of commands start it as a user does."""
 
-import os
 import subprocess
 import time
 from pathlib import Path

@@ -226,6 +226,7 @@ def forget():
     yield
     for cache in remembered:
         cache.cache_clear()
+    choice.replaced.clear()
 
 
 def test_where_no_kernel_runs_the_next_backend_takes_over_with_one_warning_each(monkeypatch, forget):

@@ -67,6 +67,7 @@ def forget_backends():
         ):
             remembered.cache_clear()
         choice.failed.clear()
+        choice.replaced.clear()
 
     forget()
     yield

@@ -10,6 +10,7 @@ import torch
 from test_run import PLATEAU, SMALL, folder, outcome
 
 from indrnn import checksums, provenance, record
+from indrnn.recurrence import choice, cpu
 from indrnn.tasks import Task
 from indrnn.training import run, sitting, tensors
 from indrnn.training.run import train
@@ -175,3 +176,28 @@ def test_a_finished_run_has_checksums_of_its_files_and_one_that_goes_on_has_none
     record.write(folder(cfg), done | {"status": "interrupted"}, [])
     interrupt(monkeypatch, cfg, 1)  # anew: a killed process may have left the checksums of an earlier end
     assert not (folder(cfg) / "SHA256SUMS").exists()
+
+
+@pytest.fixture
+def forget_backends():
+    """What failed is left alone for the rest of a process: forget it afterwards."""
+    yield
+    for names in (choice.failed, choice.replaced):
+        names.clear()
+    for remembered in (choice.choose, choice.warn_about):
+        remembered.cache_clear()
+
+
+def test_a_backend_that_fails_on_the_way_is_in_the_record(config, monkeypatch, forget_backends):
+    forward, calls = cpu.forward, []
+
+    def fails_late(*given):
+        calls.append(given)
+        if len(calls) > 20:
+            raise RuntimeError("no more kernels")
+        return forward(*given)
+
+    monkeypatch.setattr(cpu, "forward", fails_late)
+    with pytest.warns(RuntimeWarning, match="'cpu' cannot run here .*no more kernels"):
+        done = train(config(*SMALL, "model.activation=tanh"))
+    assert done["status"] == "finished" and done["sittings"][0]["replaced"] == ["cpu"]

@@ -19,6 +19,7 @@ from indrnn.recurrence.one_dtype import computed_in
 BACKENDS = {"cpu": cpu, "triton": walk, "scan": scan, "reference": reference}
 IN_ONE_DTYPE = (cpu, reference)  # what one_dtype has to stand in front of
 failed: set[str] = set()  # backends that "auto" leaves alone in this process
+replaced: set[str] = set()  # these and those that cannot run here at all: a slower one computed in their place
 
 
 def compute(step: str, backend: str, tensors: tuple[Tensor | None, ...], activation: str, *settings: Any) -> Any:
@@ -39,6 +40,7 @@ def compute(step: str, backend: str, tensors: tuple[Tensor | None, ...], activat
             raise
         name = next(name for name, other in BACKENDS.items() if other is module)
         failed.add(name)
+        replaced.add(name)
         choose.cache_clear()
         T, B, N = first.shape
         warn_about(name, f"{type(error).__name__} at T = {T}, B = {B}, N = {N}: {error}")
@@ -76,6 +78,7 @@ def first_that_runs(names: tuple[str, ...], device: torch.device, activation: st
         elif (reason := module.missing(activation, dtype, device)) is None:
             return module
         elif len(names) > 1:
+            replaced.add(name)
             warn_about(name, reason)
     raise ValueError(f"backend: {names[0]!r} was asked for, but {reason}")
 

@@ -17,6 +17,7 @@ from indrnn.data import Data
 from indrnn.errors import OutOfMemory, UserError
 from indrnn.machine import device_name, on_the_card
 from indrnn.out_of_memory import out_of_memory
+from indrnn.recurrence.choice import replaced
 from indrnn.tasks import Task
 from indrnn.training import checkpoint
 from indrnn.training.compiled import how
@@ -102,6 +103,8 @@ class Sitting:
             now["compile"] = compiled
         if graph := word_of(self.task):
             now["graph"] = graph
+        if replaced:  # the numbers are those of a slower backend: the same to rounding
+            now["replaced"] = sorted(replaced)
         first, seconds, before = self.first, time.monotonic() - self.began, self.before
         if before and now == {key: value for key, value in before[-1].items() if key not in SPAN}:
             *before, last = before
