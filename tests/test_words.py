@@ -32,7 +32,7 @@ data.input_size=3 +data.seq_length=3 ~data.seq_len ~data
 model=lstmm model=null model._target_=os.nowhere ~model._target_ +model.dropuot=1
 model.activation=rellu model.activation=3 model.num_layers=0 model.num_layers=2.5 model.hidden_size=-3
 model=dense_indrnn&model.blocks=3 model=dense_indrnn&model.blocks=[] model=res_indrnn&model.num_layers=4
-model.activation=leaky_relu&+model.negative_slope=-1
+model.activation=leaky_relu&+model.negative_slope=-1 +model.negative_slope=0.1
 recipe.batch_norm=sideways recipe.gamma=0 recipe.gamma=nan recipe.gamma=big recipe.dropout=1 recipe.dropout=nan
 recipe.init_std=-1 +recipe.bound=0 recipe.weight_decay=nan recipe.last_layer_near_one=maybe +recipe.gama=1 recipe=5
 recipe.learning_rate=0 recipe.learning_rate=inf recipe.learning_rate=fast recipe.schedule=constant ~recipe.gamma

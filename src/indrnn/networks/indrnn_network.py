@@ -2,7 +2,7 @@
 
 import math
 
-from indrnn.errors import above
+from indrnn.errors import UserError, above
 from indrnn.layers import IndRNNLayer, IndRNNUnit, bound_of
 from indrnn.layers.norm_dropout import sequence_norm
 from indrnn.networks.last_transition import LastTransition
@@ -44,6 +44,8 @@ class IndRNNNetwork(Network):
         super().__init__(features, output_size)
         if bound is not None:
             above(0, bound=bound)
+        if negative_slope is not None and activation != "leaky_relu":
+            raise UserError(f"negative_slope belongs to activation=leaky_relu: {activation} has none, so leave it out.")
         self.largest_start = bound_of(gamma, seq_len) if bound is None else bound
         self.last_layer_near_one, self.init_std = last_layer_near_one, init_std
         self.common = {
