@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from indrnn import files, record, reproduce, train
+from indrnn import files, launching, record, train
 
 TABLE = ("--table", "figure2_adding", "--column", "T100", "--seeds", "0,1")
 SIZES = ("data.val_examples=10", "data.test_examples=10", "model.hidden_size=4", "data.seq_len=10", "data.batch_size=8")
@@ -39,7 +39,7 @@ PRELOAD = [
 
 
 class Fork:
-    """What ``indrnn.reproduce`` uses of subprocess.Popen, for the command ``python -m indrnn.train ...`` alone."""
+    """What ``indrnn.launching`` uses of subprocess.Popen, for the command ``python -m indrnn.train ...`` alone."""
 
     def __init__(self, command: list[str], **options: object):
         assert command[1:3] == ["-m", "indrnn.train"]
@@ -83,7 +83,7 @@ def main(arguments: list[str], said: str, stacks: str) -> None:
         spec = importlib.util.spec_from_file_location("reproduce_script", path)
         script = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(script)
-        reproduce.subprocess = types.SimpleNamespace(Popen=Fork, TimeoutExpired=TimeoutError)
+        launching.subprocess = types.SimpleNamespace(Popen=Fork, TimeoutExpired=TimeoutError)
         sys.argv = [str(path), *arguments]
         sys.exit(script.main())
 
