@@ -138,6 +138,7 @@ def elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec.:FutureWarning")  # torch.onnx.export of torch
 @pytest.mark.parametrize("fence", SNIPPETS, ids=lambda fence: f"{fence.page}-{SNIPPETS.index(fence)}")
 def test_snippets_run(elsewhere, fence):
     exec(fence.text, {})
