@@ -25,8 +25,8 @@ class IndRNN(nn.Module):
     pickled; a clipped u alone would get no gradient once its parameter is outside.)
 
     Exports in eval mode, T and B dynamic: with ``torch.export``, where the recurrence stays one node, so that whoever
-    loads the program imports ``indrnn.recurrence`` first; with ``torch.onnx.export(dynamo=True)``, where it is a Scan of
-    ONNX. (TorchScript is not supported; torch has deprecated it.)
+    loads the program imports ``indrnn.recurrence`` first; with ``torch.onnx.export(dynamo=True)``, where it is a Scan.
+    (TorchScript is not supported; torch has deprecated it.)
 
     A loop over ``parameters()`` that draws matrices anew and sets vectors to 0 silences every u, and so the memory:
     leave out the names that end in ``u``, or call ``reset_parameters`` instead.
