@@ -138,6 +138,7 @@ def elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec.:FutureWarning")  # torch.onnx.export of torch
 @pytest.mark.parametrize("fence", SNIPPETS, ids=lambda fence: f"{fence.page}-{SNIPPETS.index(fence)}")
 def test_snippets_run(elsewhere, fence):
     exec(fence.text, {})
@@ -170,7 +171,7 @@ def test_the_layer_in_eight_lines_has_eight_and_gives_what_it_says():
 
 def test_the_layer_runs_with_torch_alone(tmp_path):
     """In a process of its own, outside of the repository, from a script that an own script could be."""
-    gone = "import sys\nfor name in 'hydra omegaconf numba pytorch_lightning scipy matplotlib'.split():\n"
+    gone = "import sys\nfor name in 'hydra omegaconf numba pytorch_lightning scipy matplotlib wandb onnx'.split():\n"
     (tmp_path / "mine.py").write_text(f"{gone}    sys.modules[name] = None\n{snippet('README.md', 'IndRNN')}")
     done = subprocess.run([sys.executable, "mine.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -24,8 +24,9 @@ class IndRNN(nn.Module):
     forward reads a clipped u and changes nothing. (A parametrization of torch would rename ``u`` and could not be
     pickled; a clipped u alone would get no gradient once its parameter is outside.)
 
-    Exports with ``torch.export`` in eval mode, T and B dynamic; the recurrence stays one node, so whoever loads the
-    program imports ``indrnn.recurrence`` first. (TorchScript is not supported; torch has deprecated it.)
+    Exports in eval mode, T and B dynamic: with ``torch.export``, where the recurrence stays one node, so that whoever
+    loads the program imports ``indrnn.recurrence`` first; with ``torch.onnx.export(dynamo=True)``, where it is a Scan.
+    (TorchScript is not supported; torch has deprecated it.)
 
     A loop over ``parameters()`` that draws matrices anew and sets vectors to 0 silences every u, and so the memory:
     leave out the names that end in ``u``, or call ``reset_parameters`` instead.

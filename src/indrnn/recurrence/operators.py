@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from indrnn.recurrence import reference, transformed
+from indrnn.recurrence import onnx, reference, transformed
 from indrnn.recurrence.choice import compute
 from indrnn.recurrence.one_dtype import computed_in
 
@@ -22,6 +22,8 @@ def states(x: Tensor, u: Tensor, h0: Tensor | None, activation: str, negative_sl
         return _apply_states(x, u, h0, (activation, negative_slope, backend))
     if transformed.active():
         return transformed.states(x, u, h0, activation, negative_slope, backend)
+    if onnx.exporting():
+        return onnx.states(x, u, h0, activation, negative_slope)
     return torch.ops.indrnn.recurrence.default(x, u, h0, activation, negative_slope, backend)
 
 
