@@ -192,6 +192,14 @@ def test_copies_and_conversions():
     assert [a.dtype for a in half(x.bfloat16())] == 2 * [torch.bfloat16]
 
 
+def test_a_whole_network_is_loaded_with_the_classes_of_its_modules(tmp_path):
+    network, x = nn.Sequential(IndRNN(M, N, L, dropout=0.1, batch_norm="after").eval()), torch.randn(T, B, M)
+    torch.save(network, tmp_path / "network.pt")
+    with torch.serialization.safe_globals([type(module) for module in network.modules()]):
+        loaded = torch.load(tmp_path / "network.pt", weights_only=True)
+    assert torch.equal(loaded(x)[0], network(x)[0])
+
+
 def test_exports_with_any_number_of_steps_and_sequences():
     rnn, T_, B_ = IndRNN(M, N, L, bidirectional=True).eval(), torch.export.Dim("T"), torch.export.Dim("B")
     x, lengths = torch.randn(T, B, M), torch.tensor(LENGTHS)
