@@ -31,6 +31,7 @@ GRADIENTS = .venv/bin/python scripts/gradients.py
 START_OF_U = .venv/bin/python scripts/start_of_u.py
 WHY = .venv/bin/python scripts/why.py
 LIST_RUNS = .venv/bin/python scripts/runs.py
+DASHBOARD = .venv/bin/python scripts/dashboard.py
 COMPARE = .venv/bin/python scripts/compare.py
 FIGURES = .venv/bin/python scripts/figures.py
 GET_DATA = .venv/bin/python scripts/get_data.py
@@ -45,7 +46,8 @@ SETUP = scripts/setup.py --extras '$(EXTRAS)' $(if $(PYTHON),--this-python) \
 	$(if $(filter setup,$(MAKECMDGOALS)),,--quiet)
 
 .PHONY: help setup test test-slow house lint data plan reproduce-table why runs compare publish milestones tables verify \
-	adding mnist pmnist depth sensitivity ablations ptb-char ptb-word ntu bench gradients start-of-u figures smoke clean lock wandb-sync
+	adding mnist pmnist depth sensitivity ablations ptb-char ptb-word ntu bench gradients start-of-u figures smoke clean lock \
+	dashboard wandb-sync
 .NOTPARALLEL:
 
 help:
@@ -157,9 +159,12 @@ lock: ## compile requirements.lock and requirements-cluster.lock from pyproject.
 	$(LOCK) -o requirements.lock
 	$(LOCK) -o requirements-cluster.lock --extra cluster --constraints requirements.lock
 
+dashboard: setup ## W&B's workspaces and report, made from conf/table: JSON into runs/dashboard, saved if logged in (TABLE=... for one)
+	$(DASHBOARD) --profile '$(PROFILE)' $(if $(TABLE),--table '$(TABLE)')
+
 wandb-sync: setup ## upload the offline W&B runs of runs/wandb
 	@found=`find runs/wandb -type d -name 'offline-run-*' -prune 2>/dev/null | wc -l`; \
 	if test $$found -eq 0; then echo "wandb-sync: no offline runs under runs/wandb"; exit 0; fi; \
-	echo "wandb-sync: $$found runs are uploaded, with config, metrics, versions, and this machine's host name and paths"; \
+	echo "wandb-sync: $$found runs are uploaded, with config, metrics, weights of small networks, versions, and this machine's host name and paths"; \
 	find runs/wandb -type d -name 'offline-run-*' -prune -exec $(WANDB_SYNC) {} + || { \
 	echo "wandb-sync: not everything was uploaded; logged in? (.venv/bin/wandb login)" >&2; exit 1; }

@@ -19,7 +19,7 @@ MAKE = shutil.which("make") or pytest.skip("make is not installed", allow_module
 TARGETS = ["setup", "test", "test-slow", "house", "lint", "data", "plan", "reproduce-table", "why", "runs", "compare"]
 TARGETS += ["publish", "milestones", "tables", "verify", "adding", "mnist", "pmnist", "depth", "sensitivity"]
 TARGETS += ["ablations", "ptb-char", "ptb-word", "ntu"]
-TARGETS += ["bench", "gradients", "start-of-u", "figures", "smoke", "clean", "lock", "wandb-sync"]
+TARGETS += ["bench", "gradients", "start-of-u", "figures", "smoke", "clean", "lock", "dashboard", "wandb-sync"]
 
 
 # The lists of packages
