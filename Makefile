@@ -56,7 +56,7 @@ help:
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target meaning; do \
 		printf '  %-16s %s\n' "$$target" "$$meaning"; done
 
-setup: ## make .venv complete (EXTRAS=cluster adds launchers for clusters, EXTRAS=none takes them away; PYTHON=...)
+setup: ## make .venv complete (EXTRAS=cluster adds launchers for clusters, EXTRAS=sweep Optuna, EXTRAS=none takes them away; PYTHON=...)
 	@for python in $(PYTHONS); do \
 		if "$$python" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' >/dev/null 2>&1; \
 		then exec "$$python" $(SETUP); fi; \
@@ -67,8 +67,8 @@ setup: ## make .venv complete (EXTRAS=cluster adds launchers for clusters, EXTRA
 test: setup ## run the tests, JOBS at a time and at most 8
 	$(TEST) -n '$(JOBS)' --maxprocesses 8 --dist worksteal
 
-test-slow: ## set up EXTRAS=cluster, then run the slow tests: fifty kills, submitit, ray, two devices
-	@$(MAKE) setup EXTRAS=cluster
+test-slow: ## set up EXTRAS=cluster,sweep, then run the slow tests: fifty kills, submitit, ray, Optuna, two devices
+	@$(MAKE) setup EXTRAS=cluster,sweep
 	$(TEST) -m slow
 
 house: setup ## draw the plan of src/indrnn: wings, floors, lines and imports
@@ -154,10 +154,11 @@ clean: ## remove caches, rendered tables, pictures of comparisons; runs/ only wi
 	rm -rf .pytest_cache .ruff_cache runs/tables runs/compare runs/.hydra
 	$(if $(filter 1,$(RUNS)),rm -rf runs,@echo "runs/ is kept (make clean RUNS=1 removes it, too)")
 
-lock: ## compile requirements.lock and requirements-cluster.lock from pyproject.toml
+lock: ## compile requirements.lock and those of the extras from pyproject.toml
 	@test -x .venv/bin/uv || $(MAKE) setup
 	$(LOCK) -o requirements.lock
 	$(LOCK) -o requirements-cluster.lock --extra cluster --constraints requirements.lock
+	$(LOCK) -o requirements-sweep.lock --extra sweep --constraints requirements-cluster.lock
 
 dashboard: setup ## W&B's workspaces and report, made from conf/table: JSON into runs/dashboard, saved if logged in (TABLE=... for one)
 	$(DASHBOARD) --profile '$(PROFILE)' $(if $(TABLE),--table '$(TABLE)')

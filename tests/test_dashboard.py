@@ -50,7 +50,7 @@ def written(tmp_path_factory):
         patch.setattr(socket.socket, "connect", refused)
         patch.setattr(wandb, "Api", refused)
         said = dashboard.main(None, "quick", out / "runs", out)
-    assert f"{len(schema.table_names())} workspaces and a report are written into {out}." in said
+    assert f"{len(schema.table_names())} workspaces, as many sweeps and a report are written into {out}." in said
     assert "Not saved at W&B: log in (.venv/bin/wandb login)" in said
     return out
 

@@ -1,17 +1,17 @@
-"""``make dashboard``: W&B's workspaces and report, written as JSON, and saved where somebody is logged in."""
+"""``make dashboard``: W&B's workspaces, sweeps and report as files; workspaces and report saved with a login."""
 
 import json
 import os
 from pathlib import Path
 from typing import Any
 
-from indrnn import aloud, boards, configs, files, wandb_mode
+from indrnn import aloud, boards, configs, files, sweeps, wandb_mode
 from indrnn.errors import UserError, in_one_line
 from indrnn.tables import judged, schema
 
 
 def main(tables: list[str] | None, profile: str, runs: Path, out: Path) -> str:
-    """Write workspaces and report of a profile into ``out``, and save them where W&B lets us; returns what was done.
+    """Write workspaces, sweeps and report of a profile into ``out``; save what W&B takes; returns what was done.
 
     Args:
         tables: names in conf/table, all if none.
@@ -35,7 +35,9 @@ def main(tables: list[str] | None, profile: str, runs: Path, out: Path) -> str:
     for name, board in made.items():
         remember(board, out / name)
         write(board, out / name)
-    written = f"{len(made) - 1} workspaces and a report are written into {out}."
+    for report in reports:
+        files.write_whole(out / f"sweep-{report.table.name}-{profile}.yaml", sweeps.text(report))
+    written = f"{len(made) - 1} workspaces, as many sweeps and a report are written into {out}."
     return "\n".join([written, save(made, out)])
 
 
