@@ -163,9 +163,10 @@ lock: ## compile requirements.lock and those of the extras from pyproject.toml
 dashboard: setup ## W&B's workspaces and report, made from conf/table: JSON into runs/dashboard, saved if logged in (TABLE=... for one)
 	$(DASHBOARD) --profile '$(PROFILE)' $(if $(TABLE),--table '$(TABLE)')
 
-wandb-sync: setup ## upload the offline W&B runs of runs/wandb
-	@found=`find runs/wandb -type d -name 'offline-run-*' -prune 2>/dev/null | wc -l`; \
-	if test $$found -eq 0; then echo "wandb-sync: no offline runs under runs/wandb"; exit 0; fi; \
-	echo "wandb-sync: $$found runs are uploaded, with config, metrics, weights of small networks, versions, and this machine's host name and paths"; \
-	find runs/wandb -type d -name 'offline-run-*' -prune -exec $(WANDB_SYNC) {} + || { \
+wandb-sync: setup ## upload the offline W&B runs of runs/wandb, or of $WANDB_DIR/wandb
+	@place="$${WANDB_DIR:-runs}/wandb"; found=`find "$$place" -type d -name 'offline-run-*' -prune 2>/dev/null | wc -l`; \
+	if test $$found -eq 0; then echo "wandb-sync: no offline runs under $$place"; exit 0; fi; \
+	echo "wandb-sync: $$found runs are uploaded, with config, metrics, weights of small networks, tables, versions, and this" \
+		"machine's host name and paths"; \
+	find "$$place" -type d -name 'offline-run-*' -prune -exec $(WANDB_SYNC) {} + || { \
 	echo "wandb-sync: not everything was uploaded; logged in? (.venv/bin/wandb login)" >&2; exit 1; }

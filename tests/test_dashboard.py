@@ -6,6 +6,7 @@ import socket
 
 import pytest
 import wandb
+import yaml
 from offline import config_of, heard, rows_of, run_of
 
 from indrnn import boards, configs, dashboard, files, wandb_mode
@@ -47,10 +48,11 @@ def written(tmp_path_factory):
 
     with fewer() as patch:
         patch.setenv("WANDB_MODE", "offline")
+        patch.setenv("WANDB_PROJECT", "mine")
         patch.setattr(socket.socket, "connect", refused)
         patch.setattr(wandb, "Api", refused)
         said = dashboard.main(None, "quick", out / "runs", out)
-    assert f"{len(schema.table_names())} workspaces, as many sweeps and a report are written into {out}." in said
+    assert f"Written into {out}: a report, and a workspace and a sweep for {', '.join(schema.table_names())}." in said
     assert "Not saved at W&B: log in (.venv/bin/wandb login)" in said
     return out
 
@@ -74,7 +76,8 @@ def over_updates(panel) -> list[str]:
 def test_each_table_has_a_workspace_that_wandbs_own_models_read(written):
     for table in map(schema.load_table, schema.table_names()):
         _, workspace = loaded(written, table.name)
-        assert workspace.name == f"{table.source}: {table.name} (quick)" and workspace.project == "indrnn"
+        assert workspace.name == f"{table.source}: {table.name} (quick)" and workspace.project == "mine"
+        assert yaml.safe_load((written / f"sweep-{table.name}-quick.yaml").read_text())["project"] == "mine"
         sections = {section.name: section.panels for section in workspace.sections}
         (page,) = sections["Beside the paper"]
         assert all(row.label in page.markdown for row in table.rows.values())
@@ -85,6 +88,7 @@ def test_each_table_has_a_workspace_that_wandbs_own_models_read(written):
 
 def test_the_report_has_a_section_a_table_and_curves_of_each_column_grouped_by_row(written):
     _, report = loaded(written)
+    assert report.project == "mine"
     wr = boards.library().wr
     heads = [block.text for block in report.blocks if isinstance(block, wr.H1)]
     assert len(heads) == len(set(heads)) == len(schema.table_names())
@@ -142,7 +146,7 @@ def test_filters_groups_and_panels_name_what_the_listener_logs(config, few_compo
     told, fields = config_of(records), run_of(records)
     dashboard.main(["figure2_adding"], "quick", tmp_path / "none", tmp_path)
     board = json.loads((tmp_path / "workspace-figure2_adding-quick.json").read_text())
-    sheet = json.loads((tmp_path / "report-quick.json").read_text())
+    sheet = json.loads((tmp_path / "report-figure2_adding-quick.json").read_text())
     values = {"group": fields["run_group"], "jobType": fields["job_type"], "createdAt": ""}
     for section, name in keys(board) | keys(sheet):
         if section == "config":
@@ -204,7 +208,7 @@ def test_what_the_server_does_not_take_stays_on_disk_and_is_told_in_one_line(
     monkeypatch.setattr(boards.library().wr.Report, "save", refused)
     said = dashboard.main(["figure2_adding"], "quick", tmp_path / "runs", tmp_path)
     assert said.endswith("W&B did not take all of it (no such project): the same command tries again.")
-    assert (tmp_path / "report-quick.json").exists()
+    assert (tmp_path / "report-figure2_adding-quick.json").exists()
 
 
 def test_a_profile_that_runs_nothing_of_a_table_is_told(few_compositions, tmp_path):

@@ -485,3 +485,22 @@ def test_the_variables_reach_the_command():
     assert done.stdout.endswith(words)
     done = make("--dry-run", "reproduce-table", "JOBS=9", "MINUTES=8", PROFILE="fast")
     assert done.stdout.split()[-8:] == "--profile 'fast' --launcher 'joblib' --jobs '9' --minutes '8'".split()
+
+
+@pytest.mark.parametrize("folder", ["", "some where"])
+def test_wandb_sync_says_what_goes_where_the_listener_wrote(tmp_path, folder):
+    """In a folder of its own: what make would run but for the set-up, with another program in the place of W&B's."""
+    recipe = make("--dry-run", "wandb-sync", "WANDB_SYNC=echo sent").stdout.partition("place=")
+    env = os.environ | ({"WANDB_DIR": folder} if folder else {})
+    env = {name: value for name, value in env.items() if folder or name != "WANDB_DIR"}
+
+    def sync():
+        command = ["sh", "-c", "".join(recipe[1:])]
+        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True).stdout
+
+    place = f"{folder or 'runs'}/wandb"
+    assert sync() == f"wandb-sync: no offline runs under {place}\n"
+    (tmp_path / place / "offline-run-1").mkdir(parents=True)
+    said, sent = sync().splitlines()
+    assert "1 runs are uploaded" in said and "host name and paths" in said and "weights" in said
+    assert sent == f"sent {place}/offline-run-1"

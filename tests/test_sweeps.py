@@ -70,7 +70,7 @@ def test_each_table_has_a_sweep_and_the_one_in_conf_is_that_of_figure_2(tmp_path
     with fewer():
         for name in schema.table_names():
             report = judged.report(name, "quick", tmp_path)
-            sweep = yaml.safe_load(sweeps.text(report))
+            sweep = yaml.safe_load(sweeps.text(report, "indrnn"))
             assert sweep["metric"]["name"] == f"val/{report.table.metric}"
             assert (sweep["metric"]["goal"] == "minimize") == report.table.lower_is_better
             assert sweep["name"].startswith(f"{name}, ") and sweep["command"][-1] == sweeps.CHOSEN

@@ -31,13 +31,15 @@ def main(tables: list[str] | None, profile: str, runs: Path, out: Path) -> str:
         raise UserError(f"Profile {profile} runs nothing of {', '.join(tables or schema.table_names())}.")
     project = configs.build(["logger=wandb"]).logger.project
     made = {f"workspace-{report.table.name}-{profile}.json": boards.workspace(report, project) for report in reports}
-    made[f"report-{profile}.json"] = boards.report_of(reports, project)
+    of = "-".join(["report", *(tables or []), profile])  # one of some tables does not take the place of that of all
+    made[f"{of}.json"] = boards.report_of(reports, project)
     for name, board in made.items():
         remember(board, out / name)
         write(board, out / name)
     for report in reports:
-        files.write_whole(out / f"sweep-{report.table.name}-{profile}.yaml", sweeps.text(report))
-    written = f"{len(made) - 1} workspaces, as many sweeps and a report are written into {out}."
+        files.write_whole(out / f"sweep-{report.table.name}-{profile}.yaml", sweeps.text(report, project))
+    names = ", ".join(report.table.name for report in reports)
+    written = f"Written into {out}: a report, and a workspace and a sweep for {names}."
     return "\n".join([written, save(made, out)])
 
 

@@ -11,7 +11,7 @@ TEMPLATE = configs.CONF / "sweep" / "wandb.yaml"
 CHOSEN = "${args_no_hyphens}"  # what W&B replaces by the words that it chose
 
 
-def of_table(report: Report) -> dict[str, Any]:
+def of_table(report: Report, project: str) -> dict[str, Any]:
     """The sweep over the first column that a profile runs of a table, and its last row there: a network of the papers.
 
     The words of the cell stand in the command, but for those that the sweep chooses.
@@ -23,11 +23,12 @@ def of_table(report: Report) -> dict[str, Any]:
     first = next(i for i, word in enumerate(sweep["command"]) if word.startswith("experiment="))
     return sweep | {
         "name": f"{table.name}, {cell.row.label}, {cell.column_key} ({report.profile})",
+        "project": project,
         "metric": {"name": f"val/{table.metric}", "goal": "minimize" if table.lower_is_better else "maximize"},
         "command": [*sweep["command"][:first], *words, CHOSEN],
     }
 
 
-def text(report: Report) -> str:
+def text(report: Report, project: str) -> str:
     """A sweep as the file that ``wandb sweep`` takes."""
-    return yaml.safe_dump(of_table(report), sort_keys=False, allow_unicode=True, width=1000)
+    return yaml.safe_dump(of_table(report, project), sort_keys=False, allow_unicode=True, width=1000)
