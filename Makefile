@@ -31,6 +31,7 @@ GRADIENTS = .venv/bin/python scripts/gradients.py
 START_OF_U = .venv/bin/python scripts/start_of_u.py
 WHY = .venv/bin/python scripts/why.py
 LIST_RUNS = .venv/bin/python scripts/runs.py
+DASHBOARD = .venv/bin/python scripts/dashboard.py
 COMPARE = .venv/bin/python scripts/compare.py
 FIGURES = .venv/bin/python scripts/figures.py
 GET_DATA = .venv/bin/python scripts/get_data.py
@@ -45,7 +46,8 @@ SETUP = scripts/setup.py --extras '$(EXTRAS)' $(if $(PYTHON),--this-python) \
 	$(if $(filter setup,$(MAKECMDGOALS)),,--quiet)
 
 .PHONY: help setup test test-slow house lint data plan reproduce-table why runs compare publish milestones tables verify \
-	adding mnist pmnist depth sensitivity ablations ptb-char ptb-word ntu bench gradients start-of-u figures smoke clean lock wandb-sync
+	adding mnist pmnist depth sensitivity ablations ptb-char ptb-word ntu bench gradients start-of-u figures smoke clean lock \
+	dashboard wandb-sync
 .NOTPARALLEL:
 
 help:
@@ -54,7 +56,7 @@ help:
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target meaning; do \
 		printf '  %-16s %s\n' "$$target" "$$meaning"; done
 
-setup: ## make .venv complete (EXTRAS=cluster adds launchers for clusters, EXTRAS=none takes them away; PYTHON=...)
+setup: ## make .venv complete (EXTRAS=cluster adds launchers for clusters, EXTRAS=sweep Optuna, EXTRAS=none takes them away; PYTHON=...)
 	@for python in $(PYTHONS); do \
 		if "$$python" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' >/dev/null 2>&1; \
 		then exec "$$python" $(SETUP); fi; \
@@ -65,8 +67,8 @@ setup: ## make .venv complete (EXTRAS=cluster adds launchers for clusters, EXTRA
 test: setup ## run the tests, JOBS at a time and at most 8
 	$(TEST) -n '$(JOBS)' --maxprocesses 8 --dist worksteal
 
-test-slow: ## set up EXTRAS=cluster, then run the slow tests: fifty kills, submitit, ray, two devices
-	@$(MAKE) setup EXTRAS=cluster
+test-slow: ## set up EXTRAS=cluster,sweep, then run the slow tests: fifty kills, submitit, ray, Optuna, two devices
+	@$(MAKE) setup EXTRAS=cluster,sweep
 	$(TEST) -m slow
 
 house: setup ## draw the plan of src/indrnn: wings, floors, lines and imports
@@ -152,14 +154,19 @@ clean: ## remove caches, rendered tables, pictures of comparisons; runs/ only wi
 	rm -rf .pytest_cache .ruff_cache runs/tables runs/compare runs/.hydra
 	$(if $(filter 1,$(RUNS)),rm -rf runs,@echo "runs/ is kept (make clean RUNS=1 removes it, too)")
 
-lock: ## compile requirements.lock and requirements-cluster.lock from pyproject.toml
+lock: ## compile requirements.lock and those of the extras from pyproject.toml
 	@test -x .venv/bin/uv || $(MAKE) setup
 	$(LOCK) -o requirements.lock
 	$(LOCK) -o requirements-cluster.lock --extra cluster --constraints requirements.lock
+	$(LOCK) -o requirements-sweep.lock --extra sweep --constraints requirements-cluster.lock
 
-wandb-sync: setup ## upload the offline W&B runs of runs/wandb
-	@found=`find runs/wandb -type d -name 'offline-run-*' -prune 2>/dev/null | wc -l`; \
-	if test $$found -eq 0; then echo "wandb-sync: no offline runs under runs/wandb"; exit 0; fi; \
-	echo "wandb-sync: $$found runs are uploaded, with config, metrics, versions, and this machine's host name and paths"; \
-	find runs/wandb -type d -name 'offline-run-*' -prune -exec $(WANDB_SYNC) {} + || { \
+dashboard: setup ## W&B's workspaces and report, made from conf/table: JSON into runs/dashboard, saved if logged in (TABLE=... for one)
+	$(DASHBOARD) --profile '$(PROFILE)' $(if $(TABLE),--table '$(TABLE)')
+
+wandb-sync: setup ## upload the offline W&B runs of runs/wandb, or of $WANDB_DIR/wandb
+	@place="$${WANDB_DIR:-runs}/wandb"; found=`find "$$place" -type d -name 'offline-run-*' -prune 2>/dev/null | wc -l`; \
+	if test $$found -eq 0; then echo "wandb-sync: no offline runs under $$place"; exit 0; fi; \
+	echo "wandb-sync: $$found runs are uploaded, with config, metrics, weights of small networks, tables, versions, and this" \
+		"machine's host name and paths"; \
+	find "$$place" -type d -name 'offline-run-*' -prune -exec $(WANDB_SYNC) {} + || { \
 	echo "wandb-sync: not everything was uploaded; logged in? (.venv/bin/wandb login)" >&2; exit 1; }

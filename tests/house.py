@@ -20,9 +20,10 @@ FLOORS = (
 )
 GROUND = {"__init__", "adding_numbers", "aloud", "checksums", "configs", "damage", "digests", "errors", "files"}
 GROUND |= {"machine", "markdown_text", "out_of_memory", "overrides", "places", "predictions", "progress", "provenance"}
-GROUND |= {"record", "splits", "style"}
-ENTRANCES = {"again", "compare", "drawn_runs", "findings", "how_far", "in_short", "launching", "load", "missing_data"}
-ENTRANCES |= {"publish", "published", "readme", "reproduce", "run_groups", "runs", "train", "verify", "why"}
+GROUND |= {"record", "splits", "style", "wandb_mode"}
+ENTRANCES = {"again", "boards", "compare", "dashboard", "drawn_runs", "findings", "how_far", "in_short", "launching"}
+ENTRANCES |= {"load", "missing_data", "publish", "published", "readme", "reproduce", "run_groups", "runs", "sweeps"}
+ENTRANCES |= {"table_run", "train", "verify", "why"}
 SOURCES = sorted(HOUSE.rglob("*.py"))
 
 

@@ -23,6 +23,7 @@ WALKED = {"docs/own_data.md": "test_own_data.py"}
 WALKED |= {f"docs/add_a_{what}.md": "test_add_pages.py" for what in ("row", "task", "model")}
 COMMANDS = [c for page in PAGES if name(page) not in WALKED for c in pages.commands(name(page))]
 TRAIN = (".venv/bin/python -m indrnn.train ", "PYTHONPATH=src python -m indrnn.train ")
+WANDB = ".venv/bin/wandb "
 REPRODUCE = "python scripts/reproduce.py "
 SPOKEN = sorted({words for page in PAGES for words in re.findall(r"`(make [^`\n]*)`", page.read_text("utf-8"))})
 SNIPPETS = [fence for fence in pages.fences("python") if fence.page not in WALKED]
@@ -65,8 +66,16 @@ def test_make_commands_exist(command):
     assert done.returncode == 0, done.stderr
 
 
+def test_commands_of_wandb_are_its_own():
+    said = {tuple(c.removeprefix(WANDB).split()[:1]) for c in COMMANDS if c.startswith(WANDB)}
+    assert said == {("leet",), ("sweep",), ("agent",)}
+    for (word,) in said:
+        done = subprocess.run([sys.executable, "-m", "wandb", word, "--help"], capture_output=True, text=True)
+        assert done.returncode == 0 and f"Usage: python -m wandb {word} " in done.stdout
+
+
 def test_other_commands_are_known():
-    others = [c for c in COMMANDS if not c.startswith(("make ", *TRAIN, REPRODUCE))]
+    others = [c for c in COMMANDS if not c.startswith(("make ", WANDB, *TRAIN, REPRODUCE))]
     assert others == []
 
 

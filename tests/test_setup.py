@@ -19,7 +19,7 @@ MAKE = shutil.which("make") or pytest.skip("make is not installed", allow_module
 TARGETS = ["setup", "test", "test-slow", "house", "lint", "data", "plan", "reproduce-table", "why", "runs", "compare"]
 TARGETS += ["publish", "milestones", "tables", "verify", "adding", "mnist", "pmnist", "depth", "sensitivity"]
 TARGETS += ["ablations", "ptb-char", "ptb-word", "ntu"]
-TARGETS += ["bench", "gradients", "start-of-u", "figures", "smoke", "clean", "lock", "wandb-sync"]
+TARGETS += ["bench", "gradients", "start-of-u", "figures", "smoke", "clean", "lock", "dashboard", "wandb-sync"]
 
 
 # The lists of packages
@@ -38,7 +38,8 @@ def project(*extras):
     return {line.name: line.specifier for line in lines}
 
 
-LOCKS = {"requirements.lock": ("pipeline",), "requirements-cluster.lock": ("pipeline", "cluster")}
+LOCKS = {"requirements.lock": ("pipeline",)}
+LOCKS |= {f"requirements-{extra}.lock": ("pipeline", extra) for extra in ("cluster", "sweep")}
 each_lock = pytest.mark.parametrize("lock", LOCKS)
 
 
@@ -79,9 +80,17 @@ def test_the_lock_holds_no_address_and_no_option(lock):
     assert not re.search(r"^\s*-(?!-hash=)", lock_text(lock), re.MULTILINE)
 
 
-def test_an_extra_adds_packages_and_changes_none():
-    common, more = ({str(package) for package in locked(lock)} for lock in LOCKS)
-    assert common < more
+def test_extras_add_packages_and_change_none():
+    common, *extras = ({str(package) for package in locked(lock)} for lock in LOCKS)
+    assert all(common < more for more in extras)
+
+
+def test_extras_go_together():
+    """uv takes several locks at once where no package stands there in two versions."""
+    versions = {}
+    for lock in LOCKS:
+        for name, version, marker, _ in locked(lock):
+            assert versions.setdefault((name, marker), version) == version, name
 
 
 def test_environment_yml_has_the_packages_of_the_project_as_the_lock_has_them():
@@ -306,7 +315,7 @@ def test_another_platform_is_refused(setup, tree, capsys, monkeypatch):
 
 def test_an_unknown_extra_is_refused(setup, tree, capsys):
     told = refusal(setup, capsys, tree, "--extras", "nonsense")
-    assert "no extra 'nonsense': choose from EXTRAS=cluster, none" in told
+    assert "no extra 'nonsense': choose from EXTRAS=cluster, sweep, none" in told
     assert setup.main([], tree) == 0  # and it is not remembered
 
 
@@ -466,7 +475,7 @@ def test_without_a_python_that_runs_make_says_so(tmp_path):
 
 
 def test_the_extras_of_setup_reach_it_and_those_of_other_targets_are_what_they_were():
-    assert "--extras 'cluster'" in make("--dry-run", "test-slow").stdout
+    assert "--extras 'cluster,sweep'" in make("--dry-run", "test-slow").stdout
     assert "--extras ''" in make("--dry-run", "test").stdout
 
 
@@ -476,3 +485,22 @@ def test_the_variables_reach_the_command():
     assert done.stdout.endswith(words)
     done = make("--dry-run", "reproduce-table", "JOBS=9", "MINUTES=8", PROFILE="fast")
     assert done.stdout.split()[-8:] == "--profile 'fast' --launcher 'joblib' --jobs '9' --minutes '8'".split()
+
+
+@pytest.mark.parametrize("folder", ["", "some where"])
+def test_wandb_sync_says_what_goes_where_the_listener_wrote(tmp_path, folder):
+    """In a folder of its own: what make would run but for the set-up, with another program in the place of W&B's."""
+    recipe = make("--dry-run", "wandb-sync", "WANDB_SYNC=echo sent").stdout.partition("place=")
+    env = os.environ | ({"WANDB_DIR": folder} if folder else {})
+    env = {name: value for name, value in env.items() if folder or name != "WANDB_DIR"}
+
+    def sync():
+        command = ["sh", "-c", "".join(recipe[1:])]
+        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True).stdout
+
+    place = f"{folder or 'runs'}/wandb"
+    assert sync() == f"wandb-sync: no offline runs under {place}\n"
+    (tmp_path / place / "offline-run-1").mkdir(parents=True)
+    said, sent = sync().splitlines()
+    assert "1 runs are uploaded" in said and "host name and paths" in said and "weights" in said
+    assert sent == f"sent {place}/offline-run-1"

@@ -153,6 +153,8 @@ def test_a_data_folder_that_is_a_file_is_named(said, tmp_path, monkeypatch):
     [
         (("logger=wandb", "+logger.tagz=1"), "did you mean tags?"),
         (("logger=wandb", "logger.group=[1]"), "logger.group must be"),
+        (("logger=wandb", "logger.column=[1]"), "logger.column must be"),
+        (("logger=wandb", "logger.artifact_below=few"), "logger.artifact_below must be"),
         (("logger=wandb", "logger.save_dir=null"), "logger.save_dir must be"),
     ],
 )

@@ -16,7 +16,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
-from indrnn import aloud, configs, files, missing_data, record
+from omegaconf import DictConfig
+
+from indrnn import aloud, configs, files, missing_data, record, table_run
 from indrnn.errors import UserError
 from indrnn.launching import IN_TIME, launch
 from indrnn.tables import candidates, judged, plan, queue, render, schema
@@ -49,6 +51,12 @@ class Choice:
     @property
     def tables(self) -> list[str]:
         return self.table or schema.default_tables()
+
+    def logger(self, first: str) -> DictConfig:
+        """The node ``logger`` of these runs; ``first`` as for ``launch``."""
+        cfg = configs.build([first, *self.overrides])
+        cfg.machine.runs = str(self.runs)  # where W&B's files go
+        return cfg.logger
 
     @property
     def signed(self) -> list[str]:
@@ -141,6 +149,8 @@ def reproduce(choice: Choice) -> int:
         if choice.table and any(report.table.pairs for report in reports):
             compare_pairs(choice, reports)
         print(f"Tables: {out}")
+        if ended:
+            table_run.tell(choice.logger(runs[0].overrides[0]), reports, out)
     if left := missing(runs, choice.runs):
         goes_on = "tries them again" if ended else "goes on with them"
         print(f"{left} of {len(runs)} runs are not done; the same command {goes_on}.", file=sys.stderr)

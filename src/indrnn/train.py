@@ -7,6 +7,7 @@ import errno
 import logging
 import math
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import CompactHydraException, InstantiationException
+from hydra.errors import CompactHydraException, InstantiationException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -25,6 +26,8 @@ from indrnn.errors import UserError, in_one_line, speak_utf8
 
 # Huge pages for large tensors: long sequences would wait for the page tables. Torch reads this at its first tensor.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+
+OF_EXTRAS = {"hydra/sweeper/optuna": "sweep", "hydra/launcher/submitit": "cluster", "hydra/launcher/ray": "cluster"}
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +108,10 @@ def sentence(error: Exception) -> str:
 
 def told(error: Exception) -> str | None:
     """In words, what went wrong before or between the runs, in composing or in a sweep's folder; None for a bug."""
+    if isinstance(error, MissingConfigException):
+        for name, extra in OF_EXTRAS.items():
+            if re.match(rf"(In .*: )?Could not (load|find) '{name}", str(error)):
+                return f"{name} is not installed here: run `make setup EXTRAS={extra}`."
     if isinstance(error, CompactHydraException):  # some are OSErrors, too
         cause = error.__cause__
         return "\n".join(map(str, [error, cause] if isinstance(cause, OmegaConfBaseException) else [error]))

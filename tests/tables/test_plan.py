@@ -36,6 +36,7 @@ def test_a_planned_run_is_the_run_of_its_command(config):
     assert cfg.seed == 7
     assert configs.signature(configs.signed(cfg)) == run.signature
     assert (cfg.logger.group, cfg.logger.name) == ("table1_mnist", "IndRNN (6 layers), pMNIST, seed 7")
+    assert (cfg.logger.row, cfg.logger.column) == ("IndRNN (6 layers)", "pmnist")
 
 
 @pytest.mark.parametrize("text", ["T = 100, a=b (6)", "it's", 'say "12"', "back\\slash", "{y}: [z]", "\\'", "end\\"])

@@ -1,17 +1,19 @@
 """W&B hears metrics and config of a run, and a run does without it."""
 
 import gc
-import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import wandb
+from offline import config_of, heard, rows_of, run_of, summary_of
 
-from indrnn import configs
+from indrnn import configs, load, wandb_mode
 from indrnn.errors import UserError
 from indrnn.tasks import Task
 from indrnn.training import listening, wandb_listener
@@ -21,42 +23,29 @@ SMALL = ("experiment=quick/adding", "data.seq_len=10", "model.hidden_size=8", "d
 TWO = (*SMALL, "data.test_examples=20", "trainer.max_updates=2", "trainer.val_every=1")
 
 
-def heard(folder) -> list[dict]:
-    """The records of the one offline W&B run in a folder."""
-    (path,) = folder.rglob("*.wandb")
-    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(path)]
-    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    return [json.loads(line) for line in lines]
-
-
 def test_two_updates_offline_can_be_read_back(config, tmp_path, monkeypatch, capfd):
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("WANDB_MODE", "offline")
     labels = ("logger.group=figure2_adding", "logger.job_type=adding", "logger.name='IndRNN, T = 10, seed 0'")
+    labels += ("logger.row=IndRNN", "logger.column=T100")
     done = train(config(*TWO, "logger=wandb", *labels))
     assert "WARNING" not in capfd.readouterr().err
     records = heard(tmp_path / "runs")
-    (run,) = [r["run"] for r in records if r["type"] == "run"]
+    run = run_of(records)
     assert run["run_group"] == "figure2_adding" and run["job_type"] == "adding"
     assert run["display_name"] == "IndRNN, T = 10, seed 0" and run["project"] == "indrnn"
-    updates = {}
-    for r in records:
-        if r["type"] == "config":
-            updates |= r["config"]["update"]
+    updates = config_of(records)
     assert updates["signature"] == done["signature"]
     assert updates["data"] == done["config"]["data"] and updates["model"] == done["config"]["model"]
-    rows = [r["history"]["item"] for r in records if r["type"] == "history"]
-    rows = [row for row in rows if "layer1/off_share" not in row]
+    rows = [row for row in rows_of(records) if "layer1/off_share" not in row]
     assert [row["update"] for row in rows] == [1, 2, 2]
     assert min(row["val/mse"] for row in rows[:2]) == pytest.approx(done["metrics"]["val/mse"])
     assert rows[0]["train/mse"] > 0 and rows[-1]["test/mse"] == pytest.approx(done["metrics"]["test/mse"])
     assert updates["parameters"] == done["parameters"]
-    summary = {}
-    for r in records:
-        if r["type"] == "summary":
-            summary |= r["summary"]["update"]
+    summary = summary_of(records)
     assert summary["status"] == "finished" and summary["record"].endswith(f"/{done['signature']}/run.json")
     assert summary["test/mse"] == pytest.approx(done["metrics"]["test/mse"])
+    assert (updates["row"], updates["column"]) == ("IndRNN", "T100")
 
 
 def test_a_run_goes_on_without_an_answer(config, monkeypatch, caplog):
@@ -97,7 +86,7 @@ def test_a_run_outlives_wandbs_own_process(config, tmp_path, monkeypatch, caplog
         process.poll()  # wandb forgets to, and warns of it when the object goes
     monkeypatch.setattr(Task, "on_validation_end", original)
     train(config(*TWO, "logger=wandb", "seed=1", f"machine.runs={tmp_path / 'next'}"))
-    found = [r["history"]["item"] for r in heard(tmp_path / "next") if r["type"] == "history"]
+    found = rows_of(heard(tmp_path / "next"))
     assert [row["update"] for row in found if "layer1/off_share" not in row] == [1, 2, 2]
 
 
@@ -118,25 +107,25 @@ LOOPBACK = "http://127.0.0.1:9"  # where nobody listens
 
 @pytest.fixture
 def anew():
-    wandb_listener.mode_with.cache_clear()
+    wandb_mode.mode_with.cache_clear()
     yield
-    wandb_listener.mode_with.cache_clear()
+    wandb_mode.mode_with.cache_clear()
 
 
 def test_a_key_without_a_network_means_offline_data_at_once_and_is_said_once(anew, caplog):
     began = time.monotonic()
-    assert [wandb_listener.mode_with("a" * 40, LOOPBACK) for _ in range(3)] == ["offline"] * 3
+    assert [wandb_mode.mode_with("a" * 40, LOOPBACK) for _ in range(3)] == ["offline"] * 3
     assert time.monotonic() - began < 2.5 and caplog.text.count("runs are logged offline, for make wandb-sync") == 1
 
 
 def test_without_a_key_nobody_is_asked(anew, caplog, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("NETRC", raising=False)
-    monkeypatch.setattr(wandb_listener.socket, "create_connection", lambda *_: pytest.fail("asked"))
-    assert wandb_listener.mode_with(None, LOOPBACK) == "offline" and not caplog.text
+    monkeypatch.setattr(wandb_mode.socket, "create_connection", lambda *_: pytest.fail("asked"))
+    assert wandb_mode.mode_with(None, LOOPBACK) == "offline" and not caplog.text
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login user password key\n")
     (tmp_path / ".netrc").chmod(0o600)
-    assert wandb_listener.in_netrc("127.0.0.1") and not wandb_listener.in_netrc("elsewhere")
+    assert wandb_mode.in_netrc("127.0.0.1") and not wandb_mode.in_netrc("elsewhere")
 
 
 def test_a_key_that_the_server_refuses_means_offline_data(anew, caplog, monkeypatch):
@@ -146,9 +135,9 @@ def test_a_key_that_the_server_refuses_means_offline_data(anew, caplog, monkeypa
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"http://127.0.0.1:{server.getsockname()[1]}"
         monkeypatch.setattr(wandb, "login", refused)
-        assert wandb_listener.mode_with("a" * 40, address) == "offline" and "no such key" in caplog.text
+        assert wandb_mode.mode_with("a" * 40, address) == "offline" and "no such key" in caplog.text
         monkeypatch.setattr(wandb, "login", lambda prompt: True)
-        assert wandb_listener.mode_with("b" * 40, address) == "online"
+        assert wandb_mode.mode_with("b" * 40, address) == "online"
 
 
 def test_wandbs_own_variables_are_honoured(config, monkeypatch):
@@ -175,3 +164,52 @@ def test_a_run_can_be_told_from_others(config, given, words, name, group, tags):
     found = listening.labels(config(*TWO, "logger=wandb", *given).logger, words, 3)
     assert found["name"] == name and found["group"] == group and found["tags"] == tags.split()
     assert found["job_type"] == tags.split()[1]
+
+
+WORSE = ("trainer.max_updates=7", "recipe.learning_rate=0.1", "schedule@recipe.schedule=constant")  # than at update 2
+
+
+def test_the_summary_has_the_best_validation_and_not_the_last(config, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    done = train(config(*TWO, *WORSE, "logger=wandb"))
+    records = heard(tmp_path / "runs")
+    curve = [row["val/mse"] for row in rows_of(records) if "val/mse" in row]
+    assert len(curve) == 7 and min(curve) < curve[-1]
+    summary = summary_of(records)
+    assert summary["val/mse"] == pytest.approx(min(curve)) and summary["best_update"] == done["metrics"]["best_update"]
+
+
+@pytest.mark.parametrize("below, kept", [(10**6, True), (100, False), ("null", False)])
+def test_weights_and_record_of_a_small_network_go_along_as_an_artifact(config, tmp_path, monkeypatch, below, kept):
+    """Which needs no copies: the offline data name the run's own files."""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "staged"))
+    done = train(config(*TWO, "logger=wandb", f"logger.artifact_below={below}"))
+    assert done["parameters"] > 100
+    found = [r["artifact"] for r in heard(tmp_path / "runs") if r["type"] == "artifact"]
+    assert len(found) == kept and not (tmp_path / "staged").exists()
+    if kept:
+        folder = tmp_path / "runs" / done["signature"]
+        content = {entry["path"]: entry["local_path"] for entry in found[0]["manifest"]["contents"]}
+        assert content == {name: str(folder / name) for name in ("run.json", "weights.pt")}
+        assert found[0]["name"] == f"run-{done['signature']}"
+        copied = tmp_path / "downloaded"
+        copied.mkdir()
+        for name, path in content.items():
+            (copied / name).write_bytes(Path(path).read_bytes())
+        assert load.load(copied).record["signature"] == done["signature"]
+
+
+def test_a_run_that_was_stopped_leaves_no_artifact_and_no_row_of_tests(config, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+
+    def stop(task):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Task, "on_validation_end", stop)
+    with pytest.raises(SystemExit):
+        train(config(*TWO, "logger=wandb"))
+    records = heard(tmp_path / "runs")
+    assert summary_of(records)["status"] == "interrupted"
+    assert not [r for r in records if r["type"] == "artifact"]
+    assert not any(name.startswith("test/") for row in rows_of(records) for name in row)

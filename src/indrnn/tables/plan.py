@@ -79,7 +79,7 @@ def plan(
             runs: list[Run] = []
             if not reason:
                 for number, overrides in enumerate(cell_overrides(table, profile, row_key, column_key)):
-                    runs += _runs(table, row, column, [*overrides, *extra], number, seeds or table.seeds)
+                    runs += _runs(table, row, column_key, [*overrides, *extra], number, seeds or table.seeds)
             cells.append(Cell(row_key, column_key, tuple(runs), reason))
     return cells
 
@@ -112,14 +112,17 @@ def cell_overrides(table: Table, profile: str, row: str, column: str) -> list[li
 
 
 def _runs(
-    table: Table, row: Row, column: Column, overrides: list[str], candidate: int, seeds: list[int]
+    table: Table, row: Row, column_key: str, overrides: list[str], candidate: int, seeds: list[int]
 ) -> Iterator[Run]:
+    column = table.columns[column_key]
     for seed, config in zip(seeds, _signed(tuple(overrides), tuple(seeds), configs.CONF), strict=True):
         name = f"{row.label}, {column.label}, seed {seed}"
         labels = (
             f"logger.group={quoted(table.name)}",
             f"logger.job_type={quoted(column.experiment)}",
             f"logger.name={quoted(name)}",
+            f"logger.row={quoted(row.label)}",
+            f"logger.column={quoted(column_key)}",
         )
         yield Run(
             table=table.name,

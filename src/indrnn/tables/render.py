@@ -42,6 +42,7 @@ def texts(report: Report, out: Path, folder: Path) -> dict[str, str]:
     return {f"{name}.md": page, f"{name}.csv": csv(report), f"{name}.tex": tex(report)}
 
 
+CLAIM_HEADS = ("claim", "verdict", "measured")
 SPREAD = "± is over seeds alone: other splits, permutations, learning rates and devices may move a number by more."
 
 
@@ -140,8 +141,7 @@ def markdown(report: Report, links: str | None, changed: Sequence[str] = (), by_
         lines.append("A difference [its 95% Welch interval], or a threshold and every seed, decides.")
         lines.append("")
         if links is not None:
-            claims = [[text, found.verdict, found.evidence] for text, found in report.claims]
-            lines += markdown_text.aligned(["claim", "verdict", "measured"], claims)
+            lines += markdown_text.aligned(list(CLAIM_HEADS), claim_rows(report))
         else:
             lines += [f"{found.verdict:13}  {text}\n{'':15}{found.evidence}" for text, found in report.claims]
     lines += by_example
@@ -149,6 +149,11 @@ def markdown(report: Report, links: str | None, changed: Sequence[str] = (), by_
     if table.figure and links is not None:
         lines += ["", f"![{table.source}]({table.name}.png)"]
     return "\n".join(lines) + "\n"
+
+
+def claim_rows(report: Report) -> list[list[str]]:
+    """Each claim of a table with its verdict and what was measured."""
+    return [[text, found.verdict, found.evidence] for text, found in report.claims]
 
 
 def csv(report: Report) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from indrnn.layers import IndRNNUnit
 from indrnn.tasks import Task
 from indrnn.tasks.off_states import Watched
-from indrnn.training.wandb_listener import imported
+from indrnn.wandb_mode import imported
 
 AT_BOUND = 1e-6  # relative: closer to its bound than this abs(u) is at it, where clipping put it
 

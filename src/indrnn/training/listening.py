@@ -49,9 +49,16 @@ def labels(logger: DictConfig, overrides: list[str], seed: int) -> dict[str, Any
     }
 
 
+def cell(logger: DictConfig, overrides: list[str]) -> dict[str, str]:
+    """row and column of a run, by which dashboards group and filter: of its table, else model and experiment."""
+    of_run = about(overrides)
+    return {"row": logger.get("row") or of_run["model_name"], "column": logger.get("column") or of_run["experiment"]}
+
+
 def listen(sitting: Sitting) -> Logger | None:
     """The logger of conf/logger for a sitting of a run; further sittings go on with the same run of W&B."""
     cfg, overrides = sitting.cfg, sitting.overrides
     identity = f"{sitting.signature}-{sitting.started[:19].replace(':', '')}"
     told = sitting.config | about(overrides) | {"signature": sitting.signature, "parameters": sitting.parameters}
+    told |= cell(cfg.logger, overrides)
     return listener(cfg.logger, identity, told, labels(cfg.logger, overrides, cfg.seed))

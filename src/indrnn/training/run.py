@@ -98,8 +98,12 @@ def train(cfg: DictConfig) -> dict[str, Any]:
             status, stop = "out_of_memory", 0
         reached = task.update
         where = {"status": status, "record": f"{cfg.machine.runs}/{sitting.signature}/run.json"}
-        stop_listening(logger, task.chosen() | more, task.update, where)
-        done = sitting.end(status, more)
+        kept = None
+        try:
+            done = sitting.end(status, more)
+            kept = folder if status == "finished" and logger and logger.keeps(sitting.parameters) else None
+        finally:
+            stop_listening(logger, more, task.update, task.chosen() | where, kept)
         if (word := how(task.network)) and word.startswith("eager: ") and word != OF_TORCH:
             log.warning("This run was trained without machine.compile=%s (%s).", cfg.machine.compile, word)
     if full:
