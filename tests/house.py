@@ -22,7 +22,18 @@ GROUND = {"__init__", "adding_numbers", "aloud", "checksums", "configs", "damage
 GROUND |= {"machine", "markdown_text", "out_of_memory", "overrides", "places", "predictions", "progress", "provenance"}
 GROUND |= {"record", "splits", "style"}
 ENTRANCES = {"again", "compare", "drawn_runs", "findings", "how_far", "in_short", "launching", "load", "missing_data"}
-ENTRANCES |= {"publish", "published", "readme", "reproduce", "run_groups", "runs", "train", "verify", "why"}
+ENTRANCES |= {
+    "publish",
+    "published",
+    "readme",
+    "report_here",
+    "report_page",
+    "reproduce",
+    "run_groups",
+    "runs",
+    "train",
+}
+ENTRANCES |= {"verify", "why"}
 SOURCES = sorted(HOUSE.rglob("*.py"))
 
 
