@@ -80,6 +80,7 @@ def test_tables_are_filtered_by_profile_task_and_words(page):
     assert page.run(SHOWN) == ["fast-table1_mnist"]
     assert page.run(SEEN, "article .block h4") == ["pMNIST"]
     assert page.run(SEEN, "article .panel strong") == ["pMNIST"]
+    assert page.run(SEEN, ".log h3") == ["Sequential and permuted MNIST"]
     assert page.run("return document.getElementById('shown').textContent") == f"1 of {len(every)} tables"
     page.run("document.querySelector('#filter button').click(); await new Promise(done => setTimeout(done))")
     assert page.run(SHOWN) == every

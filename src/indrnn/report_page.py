@@ -15,7 +15,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from indrnn import files, findings, in_short
-from indrnn.tables import over_examples, page_curves, page_tables, paired, schema
+from indrnn.tables import over_examples, page_tables, paired, schema
 from indrnn.tables.judged import Report
 from indrnn.tables.page_tables import HERE, PUBLISHED, Link, Part, Place
 
@@ -52,6 +52,8 @@ def texts(out: Path, results: Path, sources: list[tuple[Place, list[Report]]]) -
         results: what is published: the finding, and the pages that are no table.
         sources: the reports that are shown, with where they are from.
     """
+    from indrnn.tables import page_curves  # matplotlib takes a second to import
+
     groups = page_tables.in_order(page_tables.part(report, place, out) for place, found in sources for report in found)
     parts = [part for some in groups.values() for part in some]
     charts, logs = {}, []
@@ -68,8 +70,10 @@ def texts(out: Path, results: Path, sources: list[tuple[Place, list[Report]]]) -
     published = [report for place, reports in sources if place.name == PUBLISHED for report in reports]
     finding = findings.found(results, published) if published else None
     data = json.dumps(charts, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
-    made = {"index.html": html(out, results, groups, finding, logs, charts), "curves.js": f"window.CURVES = {data};\n"}
-    return made | {name: (WEB / name).read_text(encoding="utf-8") for name in AS_THEY_ARE}
+    page = html(out, results, groups, finding, logs, charts, page_curves.MOST)
+    return {"index.html": page, "curves.js": f"window.CURVES = {data};\n"} | {
+        name: (WEB / name).read_text(encoding="utf-8") for name in AS_THEY_ARE
+    }
 
 
 def html(
@@ -79,8 +83,13 @@ def html(
     finding: findings.Found | None,
     logs: list[Logs],
     charts: dict[str, Any],
+    most: int,
 ) -> str:
-    """The text of index.html; arguments as in ``texts``, the parts by table and the charts by their names."""
+    """The text of index.html; arguments as in ``texts``, the parts by table and the charts by their names.
+
+    Args:
+        most: points of a drawn curve.
+    """
     parts = [part for some in groups.values() for part in some]
     published = {f"{x.report.profile}/{x.report.table.name}.md": x for x in parts if x.place.name == PUBLISHED}
 
@@ -109,7 +118,7 @@ def html(
         paired_words=paired.WORDS,
         charts=charts,
         logs=logs,
-        most=page_curves.MOST,
+        most=most,
         pages=other_pages(results, out),
     )
 
