@@ -2,14 +2,18 @@
 (function () {
   "use strict";
   const THIN = 1, THICK = 2, MARKS = 8; // widths in pixels; markers of a curve
+  const colors = new Map(); // of the scheme that holds; a picture asks for them a hundred times
   const css = (name) => {
+    if (colors.has(name)) return colors.get(name);
     const probe = document.createElement("span");
     probe.style.color = `var(${name})`;
     document.body.append(probe);
     const color = getComputedStyle(probe).color; // of light-dark() the one that holds
     probe.remove();
+    colors.set(name, color);
     return color;
   };
+  document.addEventListener("scheme", () => colors.clear());
   const paint = (row) => (window.isDark() ? row.dark : row.color);
   const svg = (row) =>
     `<svg width="34" height="14" viewBox="-17 -7 34 14" aria-hidden="true"><g class="look" fill="none">` +
@@ -216,7 +220,7 @@
     });
     document.addEventListener("filter", ({ detail: task }) => {
       for (const box of panels.children) box.hidden = Boolean(task) && box.dataset.task !== task;
-      figure.hidden = [...panels.children].every((box) => box.hidden);
+      (figure.closest(".log") ?? figure).hidden = [...panels.children].every((box) => box.hidden);
     });
   }
 
