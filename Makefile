@@ -32,6 +32,7 @@ START_OF_U = .venv/bin/python scripts/start_of_u.py
 WHY = .venv/bin/python scripts/why.py
 LIST_RUNS = .venv/bin/python scripts/runs.py
 DASHBOARD = .venv/bin/python scripts/dashboard.py
+REPORT = .venv/bin/python scripts/report.py
 COMPARE = .venv/bin/python scripts/compare.py
 FIGURES = .venv/bin/python scripts/figures.py
 GET_DATA = .venv/bin/python scripts/get_data.py
@@ -45,7 +46,7 @@ PYTHONS = $(if $(PYTHON),'$(PYTHON)',python3 python3.12 python3.11)
 SETUP = scripts/setup.py --extras '$(EXTRAS)' $(if $(PYTHON),--this-python) \
 	$(if $(filter setup,$(MAKECMDGOALS)),,--quiet)
 
-.PHONY: help setup test test-slow house lint data plan reproduce-table why runs compare publish milestones tables verify \
+.PHONY: help setup test test-slow house lint data plan reproduce-table why runs compare report publish milestones tables verify \
 	adding mnist pmnist depth sensitivity ablations ptb-char ptb-word ntu bench gradients start-of-u figures smoke clean lock \
 	dashboard wandb-sync
 .NOTPARALLEL:
@@ -94,6 +95,9 @@ runs: setup ## list this machine's runs: what was typed, metric, updates, minute
 
 compare: setup ## runs beside each other: mean ± std over seeds, what differs, intervals, curves (RUNS="3f2a 81b0" or WORDS=...)
 	@$(COMPARE) $(if $(RUNS),--run '$(RUNS)') $(if $(WORDS),--words '$(WORDS)')
+
+report: setup ## one page of all tables and curves, those of this machine and the published ones, into runs/report
+	@$(REPORT)
 
 publish: setup ## what this machine's runs would make of results/; YES=1 writes it (REASON="..." where numbers change)
 	$(PUBLISH) --profile '$(PROFILE)'$(SURE)
@@ -149,9 +153,9 @@ figures: setup ## what single neurons remember, as figures and one experiment, i
 smoke: setup ## the cells of all tables at quick sizes with 2 updates, into a temporary folder
 	$(REPRODUCE) --smoke --launcher '$(LAUNCHER)' --jobs '$(JOBS)'
 
-clean: ## remove caches, rendered tables, pictures of comparisons; runs/ only with RUNS=1
+clean: ## remove caches, rendered tables, the report, pictures of comparisons; runs/ only with RUNS=1
 	find src scripts tests -type d -name __pycache__ -prune -exec rm -rf {} +
-	rm -rf .pytest_cache .ruff_cache runs/tables runs/compare runs/.hydra
+	rm -rf .pytest_cache .ruff_cache runs/tables runs/compare runs/report runs/.hydra
 	$(if $(filter 1,$(RUNS)),rm -rf runs,@echo "runs/ is kept (make clean RUNS=1 removes it, too)")
 
 lock: ## compile requirements.lock and those of the extras from pyproject.toml

@@ -22,8 +22,8 @@ GROUND = {"__init__", "adding_numbers", "aloud", "checksums", "configs", "damage
 GROUND |= {"machine", "markdown_text", "out_of_memory", "overrides", "places", "predictions", "progress", "provenance"}
 GROUND |= {"record", "splits", "style", "wandb_mode"}
 ENTRANCES = {"again", "boards", "compare", "dashboard", "drawn_runs", "findings", "how_far", "in_short", "launching"}
-ENTRANCES |= {"load", "missing_data", "publish", "published", "readme", "reproduce", "run_groups", "runs", "sweeps"}
-ENTRANCES |= {"table_run", "train", "verify", "why"}
+ENTRANCES |= {"load", "missing_data", "publish", "published", "readme", "report_here", "report_page", "reproduce"}
+ENTRANCES |= {"run_groups", "runs", "sweeps", "table_run", "train", "verify", "why"}
 SOURCES = sorted(HOUSE.rglob("*.py"))
 
 

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 HERE = "{}.{}".format(*sys.version_info)
 MAKE = shutil.which("make") or pytest.skip("make is not installed", allow_module_level=True)
 TARGETS = ["setup", "test", "test-slow", "house", "lint", "data", "plan", "reproduce-table", "why", "runs", "compare"]
+TARGETS += ["report"]
 TARGETS += ["publish", "milestones", "tables", "verify", "adding", "mnist", "pmnist", "depth", "sensitivity"]
 TARGETS += ["ablations", "ptb-char", "ptb-word", "ntu"]
 TARGETS += ["bench", "gradients", "start-of-u", "figures", "smoke", "clean", "lock", "dashboard", "wandb-sync"]

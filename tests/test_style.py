@@ -75,6 +75,23 @@ def test_models_are_seen_on_white_and_beside_the_papers():
         assert np.linalg.norm(seen(color) - seen(style.PAPER.color)) > 25
 
 
+def test_models_differ_on_a_dark_page_in_the_same_order():
+    dark = [style.on_dark(color) for color in MODELS.values()]
+    assert sorted(dark, key=grey) == [style.on_dark(color) for color in sorted(MODELS.values(), key=grey)]
+    for one, other in itertools.combinations(dark, 2):
+        assert np.linalg.norm(seen(one) - seen(other)) > 12  # between 59 and white there is less room
+    assert all(grey(color) > 55 for color in dark) and style.on_dark(style.PAPER.color) == "#ffffff"
+
+
+@pytest.mark.parametrize("look", [*style.MODELS.values(), style.PAPER], ids=lambda look: look.marker)
+def test_a_look_on_a_screen_has_its_colour_its_dash_and_its_marker(look):
+    shown = style.on_screen(look, 2.0)
+    assert shown["color"] == look.color and bool(shown["dash"]) == (look.dash != "-") and len(shown["dash"]) % 2 == 0
+    numbers = [float(number) for number in re.findall(r"-?[\d.]+", shown["marker"])]
+    assert shown["marker"][0] == "M" and shown["marker"][-1] == "Z" and 4 <= max(map(abs, numbers)) <= 7.1
+    assert style.outline("^").startswith("M0.0 -5.0")  # y goes downwards on a screen
+
+
 @pytest.mark.parametrize("count", range(1, 9))
 def test_settings_go_from_dark_to_light(count):
     looks = style.steps(count)

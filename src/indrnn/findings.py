@@ -25,6 +25,14 @@ PROFILES = ("paper", "fast", "quick")  # of two that decide as much, the first a
 OPEN = "open"
 CLAIMS = "Claims of the papers"
 NAME, PAIRS = "findings", "ablations.md"
+HEADS = ["", "answer", "n", "profile", "where"]
+HOW = (
+    "Every answer is counted from verdicts on the page that it links to: a claim is judged by its 95% Welch "
+    "interval or by every seed, a cell beside the paper's number; open is what is undecided or has not run. "
+    "n: seeds of a side.",
+    "Of the profiles paper, fast and quick that one answers which decides most. quick, on stand-in data, says "
+    "which of two models is ahead within a small budget, and nothing about the paper's decimals.",
+)
 ANSWERS = ("holds", "does not hold", "reproduced", "better", "worse")  # of verdicts, what is none of these is open
 
 
@@ -103,8 +111,32 @@ def write(results: Path, known: Iterable[Report] = ()) -> None:
         files.write_whole(results / f"{NAME}.md", text)
 
 
+@dataclass(frozen=True)
+class Found:
+    """What stands on the page: the sentence in short, cells of ``in_short.HEADS``, cells of HEADS by their title."""
+
+    sentence: str
+    numbers: list[list[str]]
+    lines: dict[str, list[list[str]]]
+
+
 def page(results: Path, known: Iterable[Report] = ()) -> str:
     """What was found in short, then the lines as two tables; nothing is typed but the questions. Empty without one."""
+    there = found(results, known)
+    if there is None:
+        return ""
+    text = ["# What we found", "", "## In short", ""]
+    text += markdown_text.wrapped(there.sentence)
+    numbers = markdown_text.aligned(in_short.HEADS, there.numbers) if there.numbers else []
+    text += ["", *numbers, "", "## Verdicts", ""]
+    text += markdown_text.bullets(HOW)
+    for title, cells in there.lines.items():
+        text += ["", f"### {title}", "", *markdown_text.aligned(HEADS, cells)]
+    return "\n".join(text) + "\n"
+
+
+def found(results: Path, known: Iterable[Report] = ()) -> Found | None:
+    """What was found, from the published records; None where nothing that a line asks for is published."""
     reports = {(report.table.name, report.profile): report for report in known}
 
     def report(name: str, profile: str) -> Report:
@@ -116,30 +148,17 @@ def page(results: Path, known: Iterable[Report] = ()) -> str:
     lines = load()
     answered = {
         title: [
-            (line, max(found, key=lambda answer: answer.decided))
+            (line, max(given, key=lambda answer: answer.decided))
             for line in asked
-            if (found := answers(line, results, report))
+            if (given := answers(line, results, report))
         ]
         for title, asked in ((CLAIMS, lines.papers), ("Questions of our own", lines.ours))
     }
     if not any(answered.values()):
-        return ""
-    text = ["# What we found", "", "## In short", ""]
-    text += markdown_text.wrapped(in_short.sentence((answer.words, line.short) for line, answer in answered[CLAIMS]))
-    text += ["", *in_short.numbers(lines.numbers, results, report), "", "## Verdicts", ""]
-    text += markdown_text.bullets(
-        [
-            "Every answer is counted from verdicts on the page that it links to: a claim is judged by its 95% Welch "
-            "interval or by every seed, a cell beside the paper's number; open is what is undecided or has not run. "
-            "n: seeds of a side.",
-            "Of the profiles paper, fast and quick that one answers which decides most. quick, on stand-in data, says "
-            "which of two models is ahead within a small budget, and nothing about the paper's decimals.",
-        ]
-    )
-    for title, rows in answered.items():
-        cells = [row(line, answer) for line, answer in rows]
-        text += ["", f"### {title}", "", *markdown_text.aligned(["", "answer", "n", "profile", "where"], cells)]
-    return "\n".join(text) + "\n"
+        return None
+    sentence = in_short.sentence((answer.words, line.short) for line, answer in answered[CLAIMS])
+    cells = {title: [row(line, answer) for line, answer in rows] for title, rows in answered.items()}
+    return Found(sentence, in_short.numbers(lines.numbers, results, report), cells)
 
 
 def row(line: Line, answer: Answer) -> list[str]:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from indrnn import markdown_text
 from indrnn.configs import PROFILES
 from indrnn.errors import UserError
 from indrnn.tables import schema, table_text
@@ -49,8 +48,8 @@ def such_as(named: list[str]) -> str:
     return f", such as that IndRNN {', '.join(others)}{' and ' * bool(others)}{last}" if last else ""
 
 
-def numbers(asked: Iterable[Number], results: Path, report: Callable[[str, str], Report]) -> list[str]:
-    """One number per table that is published: of the most of ``PROFILES`` at which its cell is complete.
+def numbers(asked: Iterable[Number], results: Path, report: Callable[[str, str], Report]) -> list[list[str]]:
+    """The cells of HEADS, a row per table that is published: of the most of ``PROFILES`` that has its cell complete.
 
     The paper's value stands beside it where the profile is judged by it.
 
@@ -69,7 +68,7 @@ def numbers(asked: Iterable[Number], results: Path, report: Callable[[str, str],
             if cells and not cells[number.row].ours.reason:
                 rows.append(line(number, cells[number.row], cells.get(number.lstm), found.table.number, profile, page))
                 break
-    return markdown_text.aligned(HEADS, rows) if rows else []
+    return rows
 
 
 def refuse_strangers(number: Number, table: Table) -> None:

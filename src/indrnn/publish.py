@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from indrnn import aloud, checksums, files, findings, places, predictions, published, record
+from indrnn import aloud, checksums, files, findings, places, predictions, published, record, report_page
 from indrnn.errors import UserError
 from indrnn.readme import with_tables
 from indrnn.tables import changes, judged, milestones, over_examples, plan, queue_page, render, schema, trials
@@ -152,6 +152,7 @@ def renew(
             changes.add(stage, told, reason)
             for report in reports:  # their footers
                 render.write_texts(report, stage / report.profile, stage / "runs")
+            report_page.write(stage / report_page.NAME, report_page.of_published(stage, reports))
         would = published.would(stage, results) if dry else []
         if not dry:
             published.take_over(stage, results, before)
@@ -214,13 +215,13 @@ def render_profile(profile: str, results: Path = RESULTS) -> list[judged.Report]
     return reports
 
 
-def reports_of(profile: str, results: Path) -> list[judged.Report]:
-    """The tables of a profile that are published, or are to be, judged anew from results/runs.
+def reports_of(profile: str, results: Path, runs: Path | None = None) -> list[judged.Report]:
+    """The tables of a profile that are published, or are to be, judged anew from results/runs, or from ``runs``.
 
     A record that another table needs, too, does not start a table: depth and Table 1 share runs and are published
     without each other.
     """
-    reports = [judged.report(name, profile, results / "runs") for name in schema.table_names()]
+    reports = [judged.report(name, profile, runs or results / "runs") for name in schema.table_names()]
     users = Counter(entry["signature"] for report in reports for entry in report.made)
 
     def is_there(report: judged.Report) -> bool:
@@ -238,4 +239,6 @@ def render_all(results: Path = RESULTS) -> tuple[list[judged.Report], list[str]]
     trials.write(results)
     queue_page.write(results)
     over_examples.render(results)
-    return reports, milestones.render_all(results)
+    courses = milestones.render_all(results)
+    report_page.write(results / report_page.NAME, report_page.of_published(results, reports))
+    return reports, courses

@@ -4,6 +4,7 @@ The colours of models differ for a deuteranope and in grey, where each is lighte
 markers say the same again. What is no model, such as settings of one, goes from dark to light.
 """
 
+import colorsys
 import re
 import textwrap
 from collections import Counter
@@ -18,6 +19,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.markers import MarkerStyle
+from matplotlib.path import Path as Path_
 from matplotlib.ticker import NullLocator
 from matplotlib.transforms import Transform
 
@@ -61,7 +64,7 @@ QUIET = "#c4c4c4"  # what stands for the rest
 _VARIANTS = ((0, (2, 1)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 _DASHES: tuple[Dash, ...] = ("-", "--", "-.", ":", (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)))
 _MARKERS = "osD^vXP*"
-_TICKS = (0, 20, 40, 50, 60, 70, 80, 85, 90, 93, 95, 97, 98, 99, 99.5, 99.8, 99.9)
+TICKS = (0, 20, 40, 50, 60, 70, 80, 85, 90, 93, 95, 97, 98, 99, 99.5, 99.8, 99.9)  # of accuracies
 _LIGHTEST = 0.8  # of cividis (Nunez et al. 2018), which is one scale in grey and for a deuteranope
 
 
@@ -95,6 +98,41 @@ def lighter(color: str, share: float) -> str:
     """A colour mixed with this share of white, at most 0.5."""
     part = min(share, 0.5)
     return to_hex([value + part * (1 - value) for value in to_rgb(color)])
+
+
+def on_dark(color: str) -> str:
+    """The colour on a dark page: of its hue, half way to white, so that models keep their order; black is white."""
+    hue, lightness, saturation = colorsys.rgb_to_hls(*to_rgb(color))
+    return "#ffffff" if color == PAPER.color else to_hex(colorsys.hls_to_rgb(hue, (1 + lightness) / 2, saturation))
+
+
+def on_screen(look: Look, width: float = 2.0) -> dict[str, Any]:
+    """A look for a page: its colour on white and on dark, dashes in pixels at a width, its marker as an SVG path.
+
+    The marker lies between -5 and 5, y downwards.
+    """
+    pattern = look.dash
+    if isinstance(pattern, str):
+        name = {"--": "dashed", "-.": "dashdot", ":": "dotted"}.get(pattern)
+        pattern = (0, tuple(matplotlib.rcParams[f"lines.{name}_pattern"]) if name else ())
+    return {
+        "color": look.color,
+        "dark": on_dark(look.color),
+        "dash": [round(width * part, 1) for part in pattern[1]],
+        "marker": outline(look.marker),
+        "hollow": look.hollow,
+    }
+
+
+def outline(marker: str) -> str:
+    """A marker as an SVG path between -5 and 5."""
+    drawn = MarkerStyle(marker)
+    letters = {Path_.MOVETO: "M", Path_.LINETO: "L", Path_.CURVE3: "Q", Path_.CURVE4: "C", Path_.CLOSEPOLY: "Z"}
+    words = []
+    for points, code in drawn.get_path().transformed(drawn.get_transform()).iter_segments(simplify=False):
+        numbers = [] if letters[code] == "Z" else (np.reshape(points, (-1, 2)) * (10, -10)).ravel()
+        words.append(letters[code] + " ".join(f"{number + 0.0:.1f}" for number in numbers))
+    return "".join(words).replace("-0.0", "0.0")
 
 
 def steps(count: int) -> list[Look]:
@@ -160,7 +198,7 @@ def accuracies(axes: Axes, shown: Sequence[float]) -> None:
     low, high = min(errors) / 1.15, min(max(errors) * 1.15, 100)
     axes.set_yscale("function", functions=(_of_accuracy, _to_accuracy))
     axes.set_ylim(100 - high, 100 - low)
-    ticks = [tick for tick in _TICKS if low <= 100 - tick <= high]
+    ticks = [tick for tick in TICKS if low <= 100 - tick <= high]
     axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.yaxis.set_minor_locator(NullLocator())
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import as_completed
 from pathlib import Path
 
-from indrnn import again, aloud, checksums, files, findings, provenance, publish, published, record
+from indrnn import again, aloud, checksums, files, findings, provenance, publish, published, record, report_page
 from indrnn.errors import UserError
 from indrnn.readme import with_tables
 from indrnn.tables import changes, milestones, over_examples, queue_page, render, schema, trials
@@ -110,7 +110,7 @@ def wrong_records(results: Path) -> Iterator[str]:
 
 
 def rendered(results: Path, reports: dict[str, list[Report]]) -> Iterator[tuple[str, str]]:
-    """All that tables and milestones write as text, by names in results/, made anew from results/runs."""
+    """All that tables, milestones and the report write as text, by names in results/, made anew from results/runs."""
     runs = results / "runs"
     for profile, found in reports.items():
         for report in found:
@@ -129,6 +129,8 @@ def rendered(results: Path, reports: dict[str, list[Report]]) -> Iterator[tuple[
     for name in milestones.names():
         if courses := milestones.courses(name, runs):
             yield f"milestones/{name}.md", milestones.markdown(milestones.load(name), courses)
+    page = report_page.of_published(results, [report for some in reports.values() for report in some])
+    yield from ((f"{report_page.NAME}/{name}", text) for name, text in page.items())
 
 
 def wrong_tables(results: Path, made: dict[str, str]) -> Iterator[str]:

@@ -6,7 +6,8 @@ from pathlib import Path
 from matplotlib.axes import Axes
 
 from indrnn import style
-from indrnn.tables.milestones import UNITS
+from indrnn.style import Look
+from indrnn.tables.milestones import UNITS, Course
 from indrnn.tables.over_examples import Panel
 
 LOG = "the authors' log"
@@ -21,9 +22,8 @@ def draw(found: list[Panel], path: Path) -> None:
     shown = {LOG: style.PAPER}
     for place, one in enumerate(found, 1):
         axes = page.add_subplot(down, across, place)
-        model = style.model_of(one.row)
-        for (profile, courses), look in zip(one.ours.items(), style.looks([model] * len(one.ours)), strict=True):
-            shown[f"{model}, profile {profile}"] = look
+        for label, look, courses in of_ours(one):
+            shown[label] = look
             for course in courses:
                 every = max(1, len(course.best) // MARKERS)
                 line = look.both(1.3, 4, markevery=every)
@@ -35,6 +35,16 @@ def draw(found: list[Panel], path: Path) -> None:
     text += f" Without a run of ours yet: {'; '.join(missing)}." * bool(missing)
     style.note(page, text, 125 if across > 1 else 85)
     style.save(page, path)
+
+
+def of_ours(one: Panel) -> list[tuple[str, Look, list[Course]]]:
+    """Our runs of a panel by profile: a label, its look, and their courses."""
+    model = style.model_of(one.row)
+    looks = style.looks([model] * len(one.ours))
+    return [
+        (f"{model}, profile {profile}", look, courses)
+        for (profile, courses), look in zip(one.ours.items(), looks, strict=True)
+    ]
 
 
 def panel(axes: Axes, one: Panel) -> None:

@@ -3,6 +3,7 @@
 import math
 import re
 import textwrap
+from collections.abc import Sequence
 from functools import reduce
 from operator import getitem
 from pathlib import Path
@@ -88,9 +89,8 @@ def panel(axes: Axes, seen: dict[str, list[dict[int, float]]], looks: dict[str, 
             axes.plot(
                 np.array(list(one)) / 1000, list(one.values()), **looks[label].line(0.6, linestyle="-", alpha=0.5)
             )
-        if common := sorted(set.intersection(*map(set, there))) if there else []:
-            mean = [math.fsum(one[update] for one in there) / len(there) for update in common]
-            axes.plot(np.array(common) / 1000, mean, **looks[label].line())
+        if mean := mean_curve(there):
+            axes.plot(np.array(list(mean)) / 1000, list(mean.values()), **looks[label].line())
     axes.set_xlabel("updates (thousands)")
     axes.set_xlim(left=0)
     axes.set_ylim(0, TOP)
@@ -135,6 +135,12 @@ def reasons(results: list[Result]) -> str:
 def curve(folder: Path, name: str) -> dict[int, float]:
     """What a run measured under ``name``, by update."""
     return {row["update"]: row[name] for row in record.curve(folder) if name in row}
+
+
+def mean_curve(curves: Sequence[dict[int, float]]) -> dict[int, float]:
+    """The mean of some seeds' curves at the updates that all of them have."""
+    common = sorted(set.intersection(*map(set, curves))) if curves else []
+    return {update: math.fsum(one[update] for one in curves) / len(curves) for update in common}
 
 
 def over_axis(report: Report, path: Path) -> None:

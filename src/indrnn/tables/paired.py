@@ -8,6 +8,11 @@ from indrnn.errors import UserError
 from indrnn.tables.claims import Judgement
 from indrnn.tables.judged import Report
 
+WORDS = (
+    "p: two-sided and exact (McNemar 1947). If neither of the two networks is better, a test example that one of "
+    "them alone gets right is as likely the one's as the other's.",
+    "It is about two networks on such examples; whether models differ over seeds, the interval above says.",
+)
 HEADS = ["claim", "seed", "both right", "only the first", "only the other", "neither", "p"]
 
 
@@ -20,17 +25,17 @@ def lines(report: Report, folder: Path) -> list[str]:
     Raises:
         UserError: predictions are damaged.
     """
-    rows = [row for judgement in report.judgements for row in compared(report, judgement, folder)]
+    rows = compared_all(report, folder)
     if not rows:
         return []
     text = ["", "Example by example, for each seed that keeps the answers of both:", ""]
     text += markdown_text.aligned(HEADS, rows)
-    words = (
-        "p: two-sided and exact (McNemar 1947). If neither of the two networks is better, a test example that one of "
-        "them alone gets right is as likely the one's as the other's.",
-        "It is about two networks on such examples; whether models differ over seeds, the interval above says.",
-    )
-    return [*text, "", *markdown_text.bullets(words)]
+    return [*text, "", *markdown_text.bullets(WORDS)]
+
+
+def compared_all(report: Report, folder: Path) -> list[list[str]]:
+    """The cells of HEADS, a row per claim and seed."""
+    return [row for judgement in report.judgements for row in compared(report, judgement, folder)]
 
 
 def compared(report: Report, judgement: Judgement, folder: Path) -> Iterator[list[str]]:
