@@ -4,8 +4,10 @@ from collections.abc import Iterator
 
 import browser
 import pytest
+from made_up import make
 
-from indrnn import files
+from indrnn import files, report_page
+from indrnn.tables import judged, page_tables, schema
 
 pytestmark = pytest.mark.skipif(bool(browser.LACKS), reason=browser.LACKS)
 REPORT = files.ROOT / "results/report/index.html"
@@ -22,12 +24,13 @@ for (let y = 0; y < document.documentElement.scrollHeight; y += 800) {
   scrollTo(0, y);
   await new Promise(requestAnimationFrame);
 }
-await new Promise(done => setTimeout(done, 100));
+const count = (words) => document.querySelectorAll(words).length;
+for (let i = 0; i < 600 && count('canvas') < count('.panel'); i++) await new Promise(requestAnimationFrame);
 """
 IN_SIGHT = """
 const one = document.querySelector(arguments[0] + ' .panel');
 one.scrollIntoView();
-for (let i = 0; i < 100 && !one.querySelector('canvas'); i++) await new Promise(requestAnimationFrame);
+for (let i = 0; i < 600 && !one.querySelector('canvas'); i++) await new Promise(requestAnimationFrame);
 """
 INK = """
 const canvas = document.querySelector(arguments[0] + ' canvas');
@@ -93,7 +96,7 @@ def test_tables_are_filtered_by_profile_task_and_words(page):
 
 def test_a_link_to_a_table_that_is_filtered_out_shows_it(page):
     page.run(SET, "profile", "paper")
-    page.run("location.hash = arguments[0]; await new Promise(done => setTimeout(done, 100))", FIGURE)
+    page.run("location.hash = arguments[0]; await new Promise(done => addEventListener('hashchange', done))", FIGURE)
     assert FIGURE[1:] in page.run(SHOWN)
     top = page.run("return document.querySelector(arguments[0]).getBoundingClientRect().top", FIGURE)
     assert -10 < top < 300
@@ -102,7 +105,7 @@ def test_a_link_to_a_table_that_is_filtered_out_shows_it(page):
 def test_a_number_leads_to_its_record(page):
     page.run("document.querySelector('#fast-figure2_adding .runs a').click()")
     page.run(
-        "for (let i = 0; i < 100 && !location.href.endsWith('json'); i++) await new Promise(requestAnimationFrame)"
+        "for (let i = 0; i < 600 && !location.href.endsWith('json'); i++) await new Promise(requestAnimationFrame)"
     )
     assert '"signature":' in page.run("return document.body.textContent")
 
@@ -191,3 +194,16 @@ def test_words_stand_out_from_the_page(page, scheme):
     page.scheme(scheme)
     found = page.run(CONTRAST)
     assert len(found) == 8 and min(found.values()) >= 4.5, found
+
+
+def test_tables_are_filtered_by_where_they_are_from(chromium, tmp_path, monkeypatch):
+    monkeypatch.setattr(schema, "table_names", lambda: ["figure2_adding"])
+    make(tmp_path / "runs", "figure2_adding", "quick")
+    names = page_tables.HERE, page_tables.PUBLISHED
+    places = [page_tables.Place(name, tmp_path / "runs", tmp_path) for name in names]
+    sources = [(place, [judged.report("figure2_adding", "quick", tmp_path / "runs")]) for place in places]
+    report_page.write(tmp_path / "report", report_page.texts(tmp_path / "report", tmp_path, sources))
+    chromium.open(tmp_path / "report/index.html")
+    assert chromium.run(SHOWN) == ["here-quick-figure2_adding", "quick-figure2_adding"]
+    chromium.run(SET, "place", "this machine")
+    assert chromium.run(SHOWN) == ["here-quick-figure2_adding"] and chromium.log() == []

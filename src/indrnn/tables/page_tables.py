@@ -84,7 +84,8 @@ def part(report: Report, place: Place, out: Path) -> Part:
     """What a page in the folder ``out`` says of a report."""
     folder, name = place.tables / report.profile, report.table.name
     links = os.path.relpath(place.runs, out)
-    there = [folder / f"{name}.{end}" for end in ENDS]
+    written = [folder / f"{name}.{end}" for end in ENDS if end != "png" or report.table.figure]
+    there = [path for path in written if place.name == PUBLISHED or path.exists()]  # publishing writes all of them
     return Part(
         anchor=anchor(report, place),
         report=report,
@@ -94,7 +95,7 @@ def part(report: Report, place: Place, out: Path) -> Part:
         by_example=paired.compared_all(report, place.runs),
         notes=render.headline(report),
         provenance=[*render.footer(report), *(moved(x, folder, out) for x in changes.sentences(folder, name))],
-        files=[Link(path.suffix[1:], os.path.relpath(path, out)) for path in there if path.exists()],
+        files=[Link(path.suffix[1:], os.path.relpath(path, out)) for path in there],
     )
 
 
