@@ -31,10 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PYTHONS, HERE = ("3.11", "3.12"), "{}.{}".format(*sys.version_info)
 MACHINE = f"{platform.system()} {platform.machine()}"
 SPACE = {"Linux x86_64": 8, "Darwin arm64": 3}  # GB needed when nothing is installed
-EXTRAS = {
-    "cluster": "submitit, ray",
-    "sweep": "optuna",
-}  # optional groups of packages, and what of them is imported once
+EXTRAS = {"cluster": "submitit, ray", "sweep": "optuna"}  # optional packages, and what of them is imported once
 NONE = "none"  # the choice of no extra
 BOOTSTRAP = ("uv", "setuptools")  # setuptools builds the one package that has no wheel, without isolation
 IMPORTS = "torchvision, pytorch_lightning, hydra, wandb, numba, mlxtend.data, matplotlib.pyplot"
@@ -226,11 +223,7 @@ def work(root, pythons, extras, lock):
 def main(arguments=None, root=ROOT):
     parser = argparse.ArgumentParser()
     parser.add_argument("--this-python", action="store_true", help="make .venv anew if it has another Python")
-    parser.add_argument(
-        "--extras",
-        default="",
-        help="optional packages: cluster, sweep, none (default: as before)",
-    )
+    parser.add_argument("--extras", default="", help="optional packages: cluster, sweep, none (default: as before)")
     parser.add_argument("--quiet", action="store_true", help="say nothing if there is nothing to do")
     options = parser.parse_args(arguments)
     if hasattr(sys.stdout, "reconfigure"):

@@ -7,7 +7,7 @@ import socket
 import pytest
 import wandb
 import yaml
-from offline import config_of, heard, rows_of, run_of
+from offline import config_of, heard, rows_of, run_of, summary_of
 
 from indrnn import boards, configs, dashboard, files, wandb_mode
 from indrnn.errors import UserError
@@ -155,6 +155,9 @@ def test_filters_groups_and_panels_name_what_the_listener_logs(config, few_compo
             assert section == "run" and values[name] is not None
     assert (told["row"], told["column"], told["profile"]) == ("IndRNN", "T100", "quick")
     assert values["group"] == "figure2_adding"
+    pinned = board["spec"]["section"]["runSets"][0]["runFeed"]["columnOrder"]
+    assert pinned[1:] == ["summary:val/mse", "summary:test/mse", "summary:status"]
+    assert {name.removeprefix("summary:") for name in pinned[1:]} <= set(summary_of(records))
     logged = {name.split(".")[0] for row in rows_of(records) for name in row}  # a histogram has a name a part
     assert metrics(board) - {"_step"} <= logged | {"update"}
 

@@ -119,7 +119,7 @@ def of_profile(report: Report) -> Any:
 def workspace(report: Report, project: str) -> Any:
     """The saved view of one table: comparison, curves, what is measured on the way, u."""
     ws, wr, expr = vars(library()).values()
-    count = layers(report)
+    count, metric = layers(report), report.table.metric
     page = wr.MarkdownPanel(markdown=comparison(report), layout=wr.Layout(w=24, h=12))
     sections = [
         ws.Section("Beside the paper", [page], is_open=True, layout_settings=ws.SectionLayoutSettings(1, 1)),
@@ -134,7 +134,9 @@ def workspace(report: Report, project: str) -> Any:
         sections=sections,
         settings=ws.WorkspaceSettings(x_axis="update", max_runs=MANY),
         runset_settings=ws.RunsetSettings(
-            filters=of_table(report), groupby=[expr.Config("column"), expr.Config("row")]
+            filters=of_table(report),
+            groupby=[expr.Config("column"), expr.Config("row")],
+            pinned_columns=[f"summary:{name}" for name in (f"val/{metric}", f"test/{metric}", "status")],
         ),
     )
 
