@@ -103,7 +103,7 @@ def test_it_loads_what_lies_beside_it_and_is_small(published):
     assert sum(path.stat().st_size for path in REPORT.iterdir()) < 2e6  # of the 5 MB that it may have
     for name in report_page.AS_THEY_ARE:
         assert (REPORT / name).read_bytes() == (report_page.WEB / name).read_bytes(), f"{name}: run `make tables`"
-    assert "MIT License" in (REPORT / "uPlot.LICENSE").read_text(encoding="utf-8")
+    assert "MIT License" in (REPORT / "uPlot.LICENSE.txt").read_text(encoding="utf-8")
 
 
 def test_the_finding_comes_first(published):

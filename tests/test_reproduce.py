@@ -105,8 +105,8 @@ def test_runs_have_time_to_write_after_their_launcher_has_ended(tmp_path):
     while not {"ready", "deaf"} <= {path.name for path in tmp_path.iterdir()}:
         time.sleep(0.01)
     began = time.monotonic()
-    launching.stop(child, 1.0)
-    assert (tmp_path / "record").read_text() == "written\n" and time.monotonic() - began < 5
+    launching.stop(child, 3.0)
+    assert (tmp_path / "record").read_text() == "written\n" and time.monotonic() - began < 30
     listed = subprocess.run(["ps", "-axo", "pgid=,stat="], capture_output=True, text=True, check=True).stdout
     group = [line.split()[1] for line in listed.splitlines() if line.split()[0] == str(child.pid)]
     assert all(state.startswith("Z") for state in group)  # what is killed is init's to bury, and not every init does

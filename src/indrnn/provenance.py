@@ -14,7 +14,7 @@ from indrnn import files
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "numpy", "numba")
 # Of what decides numbers, what Python loads and Hydra composes; not byte code beside its source (of that, Python checks
 # that it fits), nor what editors leave, such as layer.py~.
-SUFFIXES = (".py", ".yaml", ".txt", ".so", ".pyd")
+SUFFIXES = (".py", ".yaml", ".txt", ".so", ".pyd", ".j2", ".css", ".js")
 TOPS = ("src", "conf")
 GIT = ("git", "--no-replace-objects", "-C")
 

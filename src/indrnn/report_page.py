@@ -21,7 +21,7 @@ from indrnn.tables.page_tables import HERE, PUBLISHED, Link, Part, Place
 
 NAME = "report"
 WEB = Path(over_examples.__file__).parent / "web"
-AS_THEY_ARE = ("page.css", "page.js", "charts.js", "uPlot.iife.min.js", "uPlot.min.css", "uPlot.LICENSE")
+AS_THEY_ARE = ("page.css", "page.js", "charts.js", "uPlot.iife.min.js", "uPlot.min.css", "uPlot.LICENSE.txt")
 
 
 @dataclass(frozen=True)
