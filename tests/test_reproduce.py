@@ -1,7 +1,9 @@
 """Reproducing within this process, from made-up records; tests of commands start it as a user does."""
 
+import signal
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -101,11 +103,12 @@ def test_runs_have_time_to_write_after_their_launcher_has_ended(tmp_path):
     run = "trap 'sleep 0.4; echo written > record; exit' INT; echo > ready; while :; do sleep 0.05; done"
     stubborn = "trap '' INT; echo > deaf; while :; do sleep 0.05; done"
     launcher = f"({run}) & ({stubborn}) & trap 'exit 1' INT; while :; do sleep 0.05; done"
-    child = subprocess.Popen(["bash", "-c", launcher], cwd=tmp_path, process_group=0)
+    hears = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a test in the background of a shell would not
+    child = subprocess.Popen(["bash", "-c", launcher], cwd=tmp_path, process_group=0, preexec_fn=hears)
     while not {"ready", "deaf"} <= {path.name for path in tmp_path.iterdir()}:
         time.sleep(0.01)
     began = time.monotonic()
-    launching.stop(child, 3.0)
+    launching.stop(child, 2.0)
     assert (tmp_path / "record").read_text() == "written\n" and time.monotonic() - began < 30
     listed = subprocess.run(["ps", "-axo", "pgid=,stat="], capture_output=True, text=True, check=True).stdout
     group = [line.split()[1] for line in listed.splitlines() if line.split()[0] == str(child.pid)]
