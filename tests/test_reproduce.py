@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from made_up import make
+from processes import living
 
 from indrnn import launching, reproduce
 from indrnn.errors import UserError
@@ -110,9 +111,7 @@ def test_runs_have_time_to_write_after_their_launcher_has_ended(tmp_path):
     began = time.monotonic()
     launching.stop(child, 2.0)
     assert (tmp_path / "record").read_text() == "written\n" and time.monotonic() - began < 30
-    listed = subprocess.run(["ps", "-axo", "pgid=,stat="], capture_output=True, text=True, check=True).stdout
-    group = [line.split()[1] for line in listed.splitlines() if line.split()[0] == str(child.pid)]
-    assert all(state.startswith("Z") for state in group)  # what is killed is init's to bury, and not every init does
+    assert not living(child.pid)
 
 
 def test_what_has_no_data_here_is_not_among_what_is_begun_with(tmp_path, monkeypatch, capsys):
