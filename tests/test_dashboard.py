@@ -147,6 +147,7 @@ def test_filters_groups_and_panels_name_what_the_listener_logs(config, few_compo
     dashboard.main(["figure2_adding"], "quick", tmp_path / "none", tmp_path)
     board = json.loads((tmp_path / "workspace-figure2_adding-quick.json").read_text())
     sheet = json.loads((tmp_path / "report-figure2_adding-quick.json").read_text())
+    assert {("run", "group"), ("config", "profile.value"), ("config", "row.value")} <= keys(board)
     values = {"group": fields["run_group"], "jobType": fields["job_type"], "createdAt": ""}
     for section, name in keys(board) | keys(sheet):
         if section == "config":
