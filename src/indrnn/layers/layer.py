@@ -13,12 +13,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from indrnn.errors import UserError, above, at_least, positive
 from indrnn.layers import convolution, few_passes
 from indrnn.layers.norm_dropout import FrameBatchNorm, SharedMaskDropout, sequence_norm
 from indrnn.layers.padding import blank, last_state, valid_steps
+from indrnn.products import linear
 from indrnn.recurrence import recurrence
 
 ACTIVATIONS = ("relu", "leaky_relu", "tanh", "identity")  # of indrnn.recurrence
@@ -190,7 +190,7 @@ class IndRNNLayer(IndRNNUnit):
         else:
             if lengths is not None:  # what a NaN is multiplied with is a NaN, in the gradient of W, too
                 x = blank(x, valid_steps(lengths, x))
-            z = F.linear(x, W, b)  # W x_t + b, of all steps at once
+            z = linear(x, W, b)  # W x_t + b, of all steps at once
             y, h = super().forward(z, h0, lengths)  # h_t = σ(z_t + u ⊙ h_{t-1})
         return y, h if self.kernel_size == 1 else (h, inputs)
 

@@ -10,6 +10,7 @@ from indrnn.errors import at_least, positive
 from indrnn.layers import IndRNNLayer, IndRNNUnit
 from indrnn.layers.norm_dropout import SharedMaskDropout
 from indrnn.networks import Network
+from indrnn.products import Linear
 
 
 class LanguageNetwork(nn.Module):
@@ -46,8 +47,8 @@ class LanguageNetwork(nn.Module):
         del body.head
         if tied:
             if features != embedding_size:
-                self.project = nn.Linear(features, embedding_size)
-            self.head = nn.Linear(embedding_size, tokens)
+                self.project = Linear(features, embedding_size)
+            self.head = Linear(embedding_size, tokens)
             self.head.weight = self.embedding.weight
             nn.init.zeros_(self.head.bias)
 

@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from indrnn.errors import positive
 from indrnn.layers import IndRNNUnit
 from indrnn.layers.padding import blank, valid_steps
+from indrnn.products import Linear
 
 
 class Network(nn.Module):
@@ -36,7 +37,7 @@ class Network(nn.Module):
     def __init__(self, hidden_size: int, output_size: int):
         super().__init__()
         positive(hidden_size=hidden_size, output_size=output_size)
-        self.head = nn.Linear(hidden_size, output_size)
+        self.head = Linear(hidden_size, output_size)
         nn.init.kaiming_normal_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 

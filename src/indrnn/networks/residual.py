@@ -8,6 +8,7 @@ from indrnn.errors import UserError, positive
 from indrnn.layers import init_weight_
 from indrnn.layers.padding import blank, valid_steps
 from indrnn.networks.indrnn_network import IndRNNNetwork
+from indrnn.products import Linear
 
 
 class ResidualIndRNN(IndRNNNetwork):
@@ -79,9 +80,9 @@ class ResidualIndRNN(IndRNNNetwork):
         return x + self.linears[i + 1](h), first, second
 
 
-def linear(input_size: int, output_size: int, init_std: float | None) -> nn.Linear:
+def linear(input_size: int, output_size: int, init_std: float | None) -> Linear:
     """A Linear that starts as the input weights of an IndRNNLayer do."""
-    layer = nn.Linear(input_size, output_size)
+    layer = Linear(input_size, output_size)
     init_weight_(layer.weight, init_std)
     nn.init.zeros_(layer.bias)
     return layer

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from indrnn.products import addmm_, mm
 from indrnn.recurrence.cpu import as_numpy, compiled, over_columns, stretches
 
 _STRETCH = 1 << 21  # bytes of one chunk
@@ -44,7 +45,7 @@ def forward(
         if W is None:
             h[chunk] = x[chunk]
         else:
-            torch.mm(x[chunk].reshape(-1, x.shape[2]), W.t(), out=h[chunk].view(-1, N))
+            mm(x[chunk].reshape(-1, x.shape[2]), W.t(), out=h[chunk].view(-1, N))
 
         def walk(start: int, stop: int, chunk: slice = chunk) -> None:
             for t, steps in stretches(chunk.start, chunk.stop, _STEPS):
@@ -106,8 +107,8 @@ def backward(
         later = out[0].copy()
         if W is not None:  # while dz is in the cache
             dz = dz.view(-1, N)
-            dW.addmm_(dz.t(), x[chunk].reshape(-1, x.shape[2]))
-            torch.mm(dz, W, out=dx[chunk].view(-1, x.shape[2]))
+            addmm_(dW, dz.t(), x[chunk].reshape(-1, x.shape[2]))
+            mm(dz, W, out=dx[chunk].view(-1, x.shape[2]))
     du, db = torch.from_numpy(du_db.reshape(2, B, N).sum(1))
     dh0 = u * torch.from_numpy(later).view(B, N)
     return dx, dW, *(a.to(h.dtype, copy=True) for a in (db, du, dh0, dweight, dbias))

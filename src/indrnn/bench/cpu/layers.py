@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
 from indrnn import configs
 from indrnn.layers import IndRNNLayer
+from indrnn.products import library, linear
 from indrnn.recurrence import recurrence
 from indrnn.training import run
 
@@ -29,6 +29,7 @@ BARS = {"recurrence forward": 1.3, "recurrence backward": 1.6, "layer step": 1.4
 PARTS = {  # how torch's profiler calls it begins: what it is
     "aten::mm": "matrix products",
     "aten::addmm": "matrix products",
+    "mkldnn::_linear_pointwise": "matrix products",
     "indrnn::normed_recurrence_backward": "recurrence, batch norm, dropout: backward",
     "GeneratedBackwardFor_indrnn_normed_recurrence": "recurrence, batch norm, dropout: forward",
     "indrnn::normed_recurrence": "recurrence, batch norm, dropout: forward",
@@ -122,8 +123,8 @@ def forward_backward(cell: nn.Module, x: Tensor, dy: Tensor) -> tuple[Tensor, ..
 
 
 def products(x: Tensor, dz: Tensor, W: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The three matrix products of a layer's update."""
-    return F.linear(x, W), dz @ W, dz.flatten(0, 1).t() @ x.flatten(0, 1)
+    """The three matrix products of a layer's update, by the library that the layer takes."""
+    return linear(x, W), linear(dz, W.t()), linear(dz.flatten(0, 1).t(), x.flatten(0, 1).t())
 
 
 class Update:
@@ -158,12 +159,24 @@ class Update:
 
 
 def update(rounds: int, T: int = 784, B: int = 32) -> dict[str, Any]:
-    """A whole update of plain-6 against its matrix products, with each part's share."""
+    """A whole update of plain-6 against its matrix products, with each part's share; both also by torch's own mm."""
     step = Update(T, B)
-    times = best({"update": step, "products": step.products}, rounds)
+    calls = {"update": step, "products": step.products}
+    times = best(calls | {f"{name}, torch": partial(by_torch, call) for name, call in calls.items()}, rounds)
     arrays = 12  # h and y of six layers, kept for the backward pass
     row = {"what": "update"} | sizes(T, B, 128, arrays) | against("update", times["update"], times["products"])
+    row |= {"library": library(), "torch_ms": times["update, torch"], "torch_products_ms": times["products, torch"]}
     return row | {"shares": step.shares()}
+
+
+def by_torch(call: Callable[[], None]) -> None:
+    """With matrix products by torch's mm, whatever is faster here (``indrnn.products``)."""
+    enabled = torch.backends.mkldnn.enabled
+    torch.backends.mkldnn.enabled = False  # its context manager sets TF32, too, and warns of it
+    try:
+        call()
+    finally:
+        torch.backends.mkldnn.enabled = enabled
 
 
 def networks(rounds: int, B: int = 32, N: int = 128) -> list[dict[str, Any]]:

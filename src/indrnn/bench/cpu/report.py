@@ -69,6 +69,7 @@ def markdown(found: dict[str, Any]) -> str:
     lines += markdown_text.aligned(["step", *HEADS], [row("forward and backward", x) for x in found["layer"]])
     lines += ["", "## A whole update of plain-6 MNIST, against its matrix products", ""]
     lines += markdown_text.aligned(["update", *HEADS], [row("forward, backward, Adam", found["update"])])
+    lines += ["", *markdown_text.bullets([by_library(found["update"])])]
     lines += ["", "Shares of the update, by torch's profiler:", ""]
     shares = found["update"]["shares"].items()
     lines += markdown_text.aligned(["part", "share"], [[part, f"{share:.1f}%"] for part, share in shares])
@@ -88,6 +89,16 @@ def markdown(found: dict[str, Any]) -> str:
     lines += skeletons.markdown(found["skeletons"])
     lines += memory.markdown(found["memory"], found["memory_checks"])
     return "\n".join(lines) + "\n"
+
+
+def by_library(x: dict[str, Any]) -> str:
+    """Whose matrix products these are, and what torch's own would cost."""
+    if x["library"] == "torch":
+        return "Matrix products are those of torch's own mm (`indrnn.products`)."
+    return (
+        f"Matrix products are {x['library']}'s here (`indrnn.products`). With those of torch's own mm the update takes "
+        f"{x['torch_ms']:.2f} ms and its products {x['torch_products_ms']:.2f}."
+    )
 
 
 def row(name: str, x: dict[str, Any]) -> list[str]:
