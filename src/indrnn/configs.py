@@ -16,7 +16,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 from yaml import YAMLError
 
 from indrnn import overrides as words
@@ -76,7 +76,7 @@ def _composed(conf: Path, overrides: tuple[str, ...]) -> DictConfig:
         with initialize_config_dir(str(conf), job_name="plan", version_base="1.3"):
             return compose("config", list(overrides))
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
-        raise UserError(f"{_sentence(error)} (in: {' '.join(overrides)})") from None
+        raise UserError(f"{sentence(error)} (in: {' '.join(overrides)})") from None
     finally:
         GlobalHydra.instance().hydra = outer
 
@@ -86,16 +86,21 @@ def refuse_unread(cfg: DictConfig, overrides: Iterable[str]) -> None:
     words.refuse_unread(cfg, overrides, _composed(CONF, ()), CONF)
 
 
-def _sentence(error: Exception) -> str:
+def sentence(error: Exception) -> str:
+    """What Hydra says in several lines of overrides that do not compose, as one, without its full stop."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = str(error.missing_cfg_file).partition("/")
         there = sorted(
             path.relative_to(CONF / group).with_suffix("").as_posix() for path in (CONF / group).rglob("*.yaml")
         )
-        return f"There is no {group} {name!r}; there are: {', '.join(there)}"
+        return f"There is no {group} {name!r}{words.nearest(name, there)}; there are: {', '.join(there)}"
     if isinstance(error, OverrideParseException):
         return f"{error.override!r} is not an override"
-    return str(error.__cause__ or error).splitlines()[0].rstrip(".")
+    cause = error.__cause__
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
+        meant = words.meant(cause.full_key.split("."), _composed(CONF, ()))
+        return f"There is no {cause.full_key} in the config{meant}"
+    return str(cause or error).splitlines()[0].rstrip(".")
 
 
 def signed(cfg: DictConfig) -> dict[str, Any]:

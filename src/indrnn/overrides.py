@@ -98,11 +98,17 @@ def of_schedules(conf: Path) -> set[str]:
 def meant(path: list[str], cfg: DictConfig) -> str:
     """The nearest word that there is, as the end of a sentence; empty where none is near."""
     name = ".".join(path)
-    words = [f"{node}.{key}" for node in ("recipe", "trainer", "machine") for key in cfg.get(node) or ()]
-    words = [word for word in [*cfg, *words] if word != name]
+    nodes = {"recipe", "trainer", "machine", path[0]} & {node for node in cfg if OmegaConf.is_dict(cfg[node])}
+    words = [f"{node}.{key}" for node in sorted(nodes) for key in cfg[node]] + [*cfg] * (len(path) == 1)
+    words = [word for word in words if word != name]
     ends = {word.rpartition(".")[2]: word for word in words}
     close = [ends[end] for end in difflib.get_close_matches(path[-1], ends, 1)]
-    near = difflib.get_close_matches(name, words, 1) or close
+    return nearest(name, words) or (f" (did you mean {close[0]}?)" if close else "")
+
+
+def nearest(name: str, words: list[str]) -> str:
+    """The nearest of some words, as the end of a sentence; empty where none is near."""
+    near = difflib.get_close_matches(name, words, 1)
     return f" (did you mean {near[0]}?)" if near else ""
 
 

@@ -18,7 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException, InstantiationException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 from yaml import YAMLError
 
 from indrnn import configs, files, overrides, record, runs
@@ -112,8 +112,12 @@ def told(error: Exception) -> str | None:
         for name, extra in OF_EXTRAS.items():
             if re.match(rf"(In .*: )?Could not (load|find) '{name}", str(error)):
                 return f"{name} is not installed here: run `make setup EXTRAS={extra}`."
+        if not str(error.missing_cfg_file or "hydra/").startswith("hydra/"):
+            return f"{configs.sentence(error)}."
     if isinstance(error, CompactHydraException):  # some are OSErrors, too
         cause = error.__cause__
+        if isinstance(cause, ConfigAttributeError | ConfigKeyError):
+            return f"{configs.sentence(error)}."
         return "\n".join(map(str, [error, cause] if isinstance(cause, OmegaConfBaseException) else [error]))
     if isinstance(error, UserError):
         return str(error)
