@@ -23,6 +23,7 @@ from indrnn.tasks import Task
 from indrnn.training import graph, run
 from indrnn.training.run import train
 
+DEVICES = [torch.device("cpu"), *[torch.device("cuda", 0)] * torch.cuda.is_available()]
 OFTEN = (*DIGITS, "trainer.val_every=3")  # four validations
 NETWORKS = {
     "digits": DIGITS,
@@ -40,21 +41,27 @@ def statistics(task: Task) -> list[torch.Tensor]:
 def change_(task: Task, by: float) -> None:
     """As an update does: weights in place, statistics on their way, the network in training mode."""
     for number, parameter in enumerate(task.network.parameters()):
-        parameter.add_(by * torch.sin(torch.arange(parameter.numel()) + number).view_as(parameter))
+        steps = torch.arange(parameter.numel(), device=parameter.device)
+        parameter.add_(by * torch.sin(steps + number).view_as(parameter))
     for norm in batch_norms(task.network):
         norm.running_mean.add_(by)
     task.network.train()
 
 
+@pytest.mark.parametrize("where", DEVICES, ids=str)
 @pytest.mark.parametrize("words", NETWORKS.values(), ids=NETWORKS)
-def test_a_call_a_recording_and_replays_have_the_bits_of_calls(config, called, taken, words):  # noqa: F811
-    (data, eager), (_, task) = run.build(config(*words)), run.build(config(*words, GRAPH))
-    data.setup()
-    taken[0].updates.data.setup()
+def test_a_call_a_recording_and_replays_have_the_bits_of_calls(config, monkeypatch, taken, words, where):  # noqa: F811
+    if where.type == "cpu":
+        monkeypatch.setattr(graph, "Cuda", Called)
+    (data, eager), (mine, task) = run.build(config(*words)), run.build(config(*words, GRAPH))
+    for examples, network in ((data, eager), (mine, task)):
+        examples.setup()
+        examples.lie_on(where)
+        network.to(where)
     for call in range(4):
         change_(eager, 0.01), change_(task, 0.01)
         eager.take_statistics(data.calibration_batches(40))
-        task.take_statistics(data.calibration_batches(40) if call < 1 else pytest.fail)  # no batch is made again
+        task.take_statistics(mine.calibration_batches(40) if call < 1 else pytest.fail)  # no batch is made again
         for one, other in zip(statistics(eager), statistics(task), strict=True):
             assert torch.equal(one, other)
         assert taken[0].replays == max(0, call) and not any(module.training for module in task.network.modules())
