@@ -22,8 +22,9 @@ SMALL = Sizes(
     ),
     trained=(
         "plain-6 MNIST",
-        f"experiment=quick/smnist model=indrnn data.seq_len=16 data.counts=[64,32,32] {TINY}",
-        (1, 2, 402),
+        f"experiment=quick/smnist model=indrnn data.seq_len=16 data.counts=[16,8,8] {TINY}",
+        (2, 4, 204),
+        (100, 2),
     ),
 )
 HEADINGS = [  # of a report about everything
@@ -77,5 +78,7 @@ MEASURED = {
                 update("PTB characters", "bf16", 3.0), update("PTB characters", "fp32", 1.0)],
     "parts": [part("plain-6 MNIST", "fp32", 1.0), part("PTB characters", "bf16", 2.0),
               part("PTB characters", "fp32", 2.0)],
-    "training": [{"what": "plain-6 MNIST", "precision": "fp32", "updates": 9, "ms": 1.43, "graph": "true"}],
+    "training": [{"what": "plain-6 MNIST", "precision": "fp32", "updates": 9, "ms": 1.43, "graph": "true",
+                  "validation_ms": 87.23, "in_updates": 61.0, "validations": 1234, "images": 3000,
+                  "calibrating": 1900}],
 }  # fmt: skip

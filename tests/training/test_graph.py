@@ -14,6 +14,7 @@ from indrnn import configs
 from indrnn.data import Data
 from indrnn.errors import UserError
 from indrnn.layers import few_passes
+from indrnn.layers.norm_dropout import batch_norms
 from indrnn.tasks import Task
 from indrnn.training import graph, run
 from indrnn.training.run import train
@@ -26,7 +27,6 @@ CASES = {
     "lstm": (*SMALL, "model=lstm"),
 }
 GRAPH = "machine.graph=true"
-made: list[graph.Graph] = []
 
 
 class Called:
@@ -37,27 +37,39 @@ class Called:
 
     def record(self, function):
         result = [None, None]
-        return result, lambda: result.__setitem__(slice(None), function())
+        return result, lambda: result.__setitem__(slice(None), function() or ())
+
+
+def kept(monkeypatch, kind: type) -> list:
+    """All that will be made of a kind, in that order."""
+    made, first = [], kind.__init__
+
+    def init(self, *arguments):
+        first(self, *arguments)
+        made.append(self)
+
+    monkeypatch.setattr(kind, "__init__", init)
+    return made
 
 
 @pytest.fixture
 def called(monkeypatch):
     """Graphs of runs on a CPU, in the order in which they were made."""
-    made.clear()
     monkeypatch.setattr(graph, "Cuda", Called)
-    first = graph.Graph.__init__
+    return kept(monkeypatch, graph.Graph)
 
-    def kept(self, *arguments):
-        first(self, *arguments)
-        made.append(self)
 
-    monkeypatch.setattr(graph.Graph, "__init__", kept)
-    return made
+@pytest.fixture
+def taken(monkeypatch):
+    """The same of their statistics of batch norm."""
+    return kept(monkeypatch, graph.Statistics)
 
 
 @pytest.mark.parametrize("there", [True, False], ids=["examples on the device", "batches sent"])
 @pytest.mark.parametrize("overrides", CASES.values(), ids=CASES)
-def test_a_run_has_the_same_bits_with_a_graph_and_without(config, tmp_path, called, monkeypatch, overrides, there):
+def test_a_run_has_the_same_bits_with_a_graph_and_without(
+    config, tmp_path, called, taken, monkeypatch, overrides, there
+):
     eager = config(*overrides, f"machine.runs={tmp_path / 'eager'}")
     expected, cfg = train(eager), config(*overrides, GRAPH)
     if not there:
@@ -70,6 +82,9 @@ def test_a_run_has_the_same_bits_with_a_graph_and_without(config, tmp_path, call
     drawn = [mine.data.draw(update) for update in range(12)]
     others = sum(words[2:] not in ((), (None, False)) for words in drawn) if mine.task.carries_state else 0
     assert mine.replays == 12 - others - graph.WARM_UP >= 3, "all updates but the first and those of another kind"
+    (statistics,), validations = taken, len(rows_of(cfg)) - 1
+    recorded = there and batch_norms(mine.task.network)
+    assert statistics.replays == (validations - 1 if recorded else 0) and validations >= 2, "all but the first"
 
 
 def test_a_graph_that_reads_an_old_batch_is_found_out(config, tmp_path, called, monkeypatch):
@@ -89,17 +104,19 @@ def test_a_graph_that_goes_on_from_an_old_state_is_found_out(config, tmp_path, c
 
 @pytest.mark.parametrize("overrides", [PLATEAU, CASES["carried state"]], ids=["plateau", "carried state"])
 def test_killed_and_started_again_with_a_graph_ends_with_the_same_bits(
-    config, tmp_path, monkeypatch, called, overrides
+    config, tmp_path, monkeypatch, called, taken, overrides
 ):
+    overrides = (*overrides, "trainer.val_every=2")
     undisturbed = config(*overrides, f"machine.runs={tmp_path / 'undisturbed'}")
     train(undisturbed)
     cfg = config(*overrides, GRAPH, "machine.checkpoint_seconds=0")
-    for method, update in (("training_step", 5), ("on_train_batch_end", 9)):
+    for method, update in (("training_step", 5), ("validation_step", 6), ("on_train_batch_end", 9)):
         kill_at(monkeypatch, method, update)
         with pytest.raises(Killed):
             train(cfg)
     assert train(cfg)["status"] == "finished" and outcome(cfg) == outcome(undisturbed)
-    assert len(called) == 3 and called[-1].replays + called[0].replays > 0
+    assert len(called) == len(taken) == 4 and called[-1].replays + called[0].replays > 0
+    assert sum(statistics.replays for statistics in taken) > 0
 
 
 def test_where_recording_fails_the_run_goes_on_without_and_says_so(config, tmp_path, called, monkeypatch, caplog):
@@ -195,7 +212,7 @@ def test_all_experiments_and_models_have_graphs_on_a_gpu_but_those_with_a_reason
     for experiment, model in itertools.product(experiments, MODELS):
         cfg = configs.build([f"experiment={experiment}", f"model={model}", "machine=gpu"])
         assert cfg.machine.graph and cfg.machine.compile is None
-        task = SimpleNamespace(on_device=None)
+        task = SimpleNamespace(on_device=None, take_statistics=None)
         graph.graph_(task, instantiate(cfg.data), cfg.machine.devices)
         if graph.word_of(task) != "true":
             found[experiment, model] = graph.word_of(task).removeprefix("eager: ")
@@ -204,8 +221,10 @@ def test_all_experiments_and_models_have_graphs_on_a_gpu_but_those_with_a_reason
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
 @pytest.mark.parametrize("overrides", CASES.values(), ids=CASES)
-def test_on_a_gpu_a_graph_gives_the_bits_of_eager_updates_also_after_a_kill(config, tmp_path, monkeypatch, overrides):
-    words = (*overrides, "machine=gpu")
+def test_on_a_gpu_a_graph_gives_the_bits_of_eager_updates_also_after_a_kill(
+    config, tmp_path, monkeypatch, taken, overrides
+):
+    words = (*overrides, "machine=gpu", "trainer.val_every=2")
     eager = config(*words, "machine.graph=false", f"machine.runs={tmp_path / 'eager'}")
     expected = train(eager)
     cfg = config(*words, f"machine.runs={tmp_path / 'graph'}", "machine.checkpoint_seconds=0")
@@ -214,6 +233,7 @@ def test_on_a_gpu_a_graph_gives_the_bits_of_eager_updates_also_after_a_kill(conf
         train(cfg)
     done = train(cfg)
     assert done["sittings"][-1]["graph"] == "true", "a graph that is not used proves nothing"
+    assert taken[-1].replays or not batch_norms(taken[-1].updates.task.network)
     assert done["metrics"] == expected["metrics"] and rows_of(cfg) == rows_of(eager)
     other = train(config(*words, "seed=5", f"machine.runs={tmp_path / 'other'}"))
     assert other["metrics"] != expected["metrics"]  # the control

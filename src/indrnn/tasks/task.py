@@ -10,6 +10,7 @@ after every update and each rank validates on the whole split, so that all hold 
 import copy
 import math
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -110,7 +111,10 @@ class Task(Updating):
 
     def recalibrate(self) -> None:
         """Batch-norm statistics from fixed training examples, dropout off (DESIGN: batch norm at evaluation)."""
-        batches = self.trainer.datamodule.calibration_batches(CALIBRATION_EXAMPLES)
+        self.take_statistics(self.trainer.datamodule.calibration_batches(CALIBRATION_EXAMPLES))
+
+    def take_statistics(self, batches: Iterable[tuple[Tensor, ...]]) -> None:
+        """What the device computes for that; on a GPU it is recorded as one graph, as an update is."""
         recompute_batch_norm(self.network, map(self.calibrating, batches), carry=self.carries_state)
 
     def calibrating(self, batch: tuple[Tensor, ...]) -> Tensor | tuple[Tensor, Tensor]:

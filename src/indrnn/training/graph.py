@@ -4,10 +4,12 @@ It is the task's own ``on_device`` that is recorded: loss, backward pass, clippi
 the training metrics. What changes from update to update are tensors that the graph reads where they were when it was
 recorded: the batch, the state that is carried on, the rate, and the seed of torch's generator, from which dropout draws
 the masks of (seed, update) that it draws without a graph. So a run has the same bits with graphs and without.
+
+The statistics of batch norm that a validation needs are another graph, of the task's ``take_statistics``.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -16,6 +18,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from indrnn.data import Data
 from indrnn.errors import UserError
+from indrnn.layers.norm_dropout import batch_norms
 from indrnn.out_of_memory import out_of_memory
 from indrnn.tasks import Task
 
@@ -107,13 +110,9 @@ class Graph:
             return result
 
         try:
-            self.result, self.replay = self.device.record(update)
-        except Exception as error:  # whatever a driver or an operator that cannot be recorded raises
-            if out_of_memory(error):
-                raise
-            reason = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
+            self.result, self.replay = recorded(self.device, update, "The update")
+        except CannotRecord as reason:
             self.word = f"eager: {reason}"
-            log.warning("The update could not be recorded as a graph (%s): the run goes on without, slower.", reason)
         task.carried = carried
         return self.replay is not None
 
@@ -130,8 +129,68 @@ class Graph:
         return self.result
 
 
+class Statistics:
+    """``take_statistics`` of a task through a graph; see above.
+
+    The batches are the same in every call: they are made once, before anything is recorded, and kept, as the graph
+    reads them where they are. Weights and statistics only ever change in place. The first call is made apart, the
+    second is recorded; a replay leaves the network as the call does, in eval mode with its statistics, and nothing else
+    of what Python does in there outlives the call. Without a graph are: networks without batch norm, batches that are
+    sent to the device, a run whose updates are not recorded, a validation before the examples lie where it trains.
+
+    Args:
+        updates: those of the same run; task, data and device are theirs.
+    """
+
+    def __init__(self, updates: Graph):
+        self.updates, self.whole = updates, updates.task.take_statistics
+        self.batches: list[tuple[Tensor, ...]] | None = None
+        self.replay: Callable[[], None] | None = None
+        self.replays = 0
+        self.failed = False
+
+    def __call__(self, batches: Iterable[tuple[Tensor, ...]]) -> None:
+        task, data = self.updates.task, self.updates.data
+        there = data.drawn_only and data.device == task.device
+        if self.failed or self.updates.word != "true" or not there or not batch_norms(task.network):
+            return self.whole(batches)
+        if self.batches is None:
+            self.batches = list(batches)
+            return self.updates.device.apart(lambda: self.whole(self.batches))
+        try:
+            if self.replay is None:
+                what = "The statistics of batch norm"
+                self.replay = recorded(self.updates.device, lambda: self.whole(self.batches), what)[1]
+        except CannotRecord:
+            self.failed, self.batches = True, None
+            return self.whole(batches)
+        self.replay()
+        self.replays += 1
+        task.network.eval()
+
+
+class CannotRecord(Exception):
+    """Why not, in a line; it was said."""
+
+
+def recorded(device: Cuda, function: Callable[[], Any], what: str) -> tuple[Any, Callable[[], None]]:
+    """As ``Cuda.record``; where that fails there is one warning.
+
+    Raises:
+        CannotRecord: it failed. Where memory ran out, that error is raised.
+    """
+    try:
+        return device.record(function)
+    except Exception as error:  # whatever a driver or an operator that cannot be recorded raises
+        if out_of_memory(error):
+            raise
+        reason = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
+        log.warning("%s could not be recorded as a graph (%s): the run goes on without, slower.", what, reason)
+        raise CannotRecord(reason) from None
+
+
 def graph_(task: Task, data: Data, devices: int) -> None:
-    """Let the updates of a task go through a graph; where that cannot be, ``word_of`` has the reason.
+    """Let updates and statistics of a task go through graphs; where that cannot be, ``word_of`` has the reason.
 
     Raises:
         UserError: there is no GPU.
@@ -142,12 +201,17 @@ def graph_(task: Task, data: Data, devices: int) -> None:
     elif data.regular_len is None:
         graph.word = "eager: pieces of many lengths"
     task.on_device, data.recorded = graph, graph.word == "true"
+    task.take_statistics = Statistics(graph)
 
 
 def release(task: Task) -> None:
-    """Give back what ``graph_`` made, when the last update is made: the test needs memory, too."""
+    """Give back what ``graph_`` made, when the last update is made: the test needs memory, too.
+
+    It takes its statistics without a graph, as the network has been moved meanwhile.
+    """
     if isinstance(task.on_device, Graph):
         task.on_device.close()
+        del task.take_statistics
 
 
 def word_of(task: Task) -> str | None:

@@ -28,6 +28,7 @@ PARTS = (  # network, precision: an update in a graph takes at most so many time
     ("PTB characters", "bf16", 1.3),
 )
 TRAINING = (("plain-6 MNIST", "fp32", 1.15),)  # at most so many times as long as replays of the same update
+VALIDATING = (("plain-6 MNIST", "fp32", 3000, 60.0),)  # images, which take at most so many updates
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,10 @@ def training(rows: Rows, updates: Rows) -> list[Judged]:
         ratio = value(found, "ratio", what=what, precision=precision)
         words = f"update of {what} in indrnn.train, {precision} / a replay of its graph"
         lines.append(Judged(words, bar, ratio, at_least=False))
+    for what, precision, images, bar in VALIDATING:
+        count = value(rows, "in_updates", what=what, precision=precision, images=images)
+        words = f"recalibrating and validating {images:,} images, {precision}: updates of {what}"
+        lines.append(Judged(words, bar, count, at_least=False))
     return lines
 
 

@@ -7,6 +7,7 @@ from indrnn.bench.gpu.layers import ADDING, FIRST, LOOP, PAPER, ratios
 from indrnn.bench.gpu.report_words import NONE, Rows, brief, grouped, number, of
 from indrnn.bench.gpu.training import against_replay
 from indrnn.bench.gpu.update import against_parts
+from indrnn.tasks.task import CALIBRATION_EXAMPLES
 
 
 def layers(measured: dict[str, Rows], found: dict[str, Any]) -> list[str]:
@@ -118,8 +119,10 @@ def training(measured: dict[str, Rows], found: dict[str, Any]) -> list[str]:
     lines = ["", "## Training, against replays of the same update", ""]
     lines += markdown_text.bullets(
         [
-            "ms an update of `python -m indrnn.train`: two runs in a row of one process, the difference of their times "
-            "over that of their updates. graph: what the record says of it."
+            "ms an update of `python -m indrnn.train`, and a validation with the statistics of batch norm before it: "
+            "from runs of one process, short and long, that validate seldom and often. graph: what the record says of "
+            "the updates.",
+            f"Statistics from: images of training, of which a run that has them takes {CALIBRATION_EXAMPLES:,}.",
         ]
     )
     rows = [
@@ -128,7 +131,15 @@ def training(measured: dict[str, Rows], found: dict[str, Any]) -> list[str]:
         for x in against_replay(measured["training"], measured.get("updates", []))
     ]
     heads = ["network", "precision", "updates", "ms", "replay ms", "ratio", "graph", "remarks"]
-    return [*lines, "", *markdown_text.aligned(heads, rows)]
+    lines += ["", *markdown_text.aligned(heads, rows), ""]
+    rows = [
+        [x["what"], x["precision"]]
+        + [number(x.get(key), ",d") for key in ("validations", "images", "calibrating")]
+        + [number(x.get("validation_ms"), ".1f"), number(x.get("in_updates"), ".1f"), brief(x)]
+        for x in measured["training"]
+    ]
+    heads = ["network", "precision", "validations", "images", "statistics from", "ms", "in updates", "remarks"]
+    return lines + markdown_text.aligned(heads, rows)
 
 
 def host(measured: dict[str, Rows], found: dict[str, Any]) -> list[str]:
