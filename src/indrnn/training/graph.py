@@ -25,10 +25,15 @@ log = logging.getLogger(__name__)
 
 
 class Cuda:
-    """How a GPU records; tests give another that calls instead."""
+    """How a GPU records; tests give another that calls instead.
 
-    def __init__(self):
-        if not torch.cuda.is_available():
+    Args:
+        accelerator: of the run. What a CPU computes is not recorded, whether or not there is a GPU: replays of it would
+            do nothing.
+    """
+
+    def __init__(self, accelerator: str = "gpu"):
+        if accelerator not in ("gpu", "cuda") or not torch.cuda.is_available():
             raise UserError("machine.graph needs a GPU: leave it out, or use machine=gpu.")
         self.stream = torch.cuda.Stream()
 
@@ -42,15 +47,28 @@ class Cuda:
 
     def record(self, function: Callable[[], Any]) -> tuple[Any, Callable[[], None]]:
         """What the function returns, which is there after each call of the second: a replay."""
-        graph = torch.cuda.CUDAGraph()
+        graph, stream, reason = torch.cuda.CUDAGraph(), torch.cuda.current_stream(), None
         try:
             # Other threads may go on meanwhile: W&B's, or one that makes batches.
             with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
-                result = function()
-        except Exception:
-            torch.manual_seed(torch.initial_seed())  # the generator would wait for a replay, and some is drawn already
-            raise
+                try:
+                    result = function()
+                except Exception as error:
+                    reason = error  # the end of the recording may fail of it, too, and says less
+                    raise
+        except Exception as error:
+            as_before(stream)
+            raise reason or error from None
         return result, graph.replay
+
+
+def as_before(stream: torch.cuda.Stream) -> None:
+    """Undo what a recording that failed leaves behind: its stream is the current one, and some is drawn already."""
+    torch.cuda.set_stream(stream)
+    # Torch 2.11 takes this state of its generator for one that is recorded, and refuses to draw: a copy is not.
+    generator = torch.cuda.default_generators[torch.cuda.current_device()]
+    generator.graphsafe_set_state(generator.clone_state())
+    torch.manual_seed(torch.initial_seed())
 
 
 class Graph:
@@ -72,6 +90,7 @@ class Graph:
         self.replay: Callable[[], None] | None = None
         self.result: Any = None
         self.word = "true"
+        self.gradients: list[tuple[Tensor, Tensor]] = []  # parameters, and where a replay leaves theirs
 
     def eager(self, batch: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
         return self.whole(self.data.look_up(*batch) if self.data.drawn_only else batch)
@@ -91,6 +110,7 @@ class Graph:
     def close(self) -> None:
         """Give back the memory of the graph; another update would record it again."""
         self.replay = self.result = None
+        self.gradients = []
 
     def _record(self, batch: tuple[Any, ...]) -> bool:
         task, carried = self.task, self.task.carried
@@ -115,6 +135,7 @@ class Graph:
             self.word = f"eager: {reason}"
             log.warning("The update could not be recorded as a graph (%s): the run goes on without, slower.", reason)
         task.carried = carried
+        self.gradients = [(p, p.grad) for p in task.network.parameters() if p.grad is not None]
         return self.replay is not None
 
     def _replay(self, batch: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
@@ -123,6 +144,10 @@ class Graph:
         fill(self.state, before)
         self.replay()
         self.replays += 1
+        # A validation takes them off, and an update without a graph puts its own there.
+        if any(p.grad is not gradient for p, gradient in self.gradients[:1]):
+            for p, gradient in self.gradients:
+                p.grad = gradient
         # A position (FrameBatchNorm) decides nothing in training; it goes on from where it was.
         places = zip(self.state, before, self.steps, strict=True)
         after = [b + step if isinstance(x, int) else x for x, b, step in places]
@@ -130,13 +155,13 @@ class Graph:
         return self.result
 
 
-def graph_(task: Task, data: Data, devices: int) -> None:
+def graph_(task: Task, data: Data, devices: int, accelerator: str = "gpu") -> None:
     """Let the updates of a task go through a graph; where that cannot be, ``word_of`` has the reason.
 
     Raises:
-        UserError: there is no GPU.
+        UserError: there is no GPU, or the run is for a CPU.
     """
-    graph = Graph(task, data, Cuda())
+    graph = Graph(task, data, Cuda(accelerator))
     if devices > 1:
         graph.word = "eager: several devices"
     elif data.regular_len is None:
