@@ -8,6 +8,7 @@ import torch
 from small import HEADINGS, SMALL
 from test_graph import Called
 
+from indrnn import configs
 from indrnn.bench.gpu import constants, device, graphs, kernels, layers, parts, training, update
 from indrnn.bench.gpu.sizes import Sizes
 from indrnn.recurrence import launches
@@ -242,3 +243,12 @@ def test_products_are_in_tf32_only_where_asked_for():
         with kernels.matmuls(precision):
             assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == expected
     assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == before
+
+
+def test_an_update_in_a_graph_is_recorded_before_it_is_timed(monkeypatch):
+    """That of a text, too, whose first one has no state to go on from; what fails is then not timed as a graph."""
+    monkeypatch.setattr(graphs, "Cuda", Called)
+    for _, overrides, _ in SMALL.networks:
+        made = update.Update(configs.build(overrides.split()), CPU, "graph")
+        made.begin()
+        assert made.task.on_device.replays == 1

@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 import torch
+from pytorch_lightning.accelerators import CUDAAccelerator
 from test_run import PLATEAU, SMALL, folder, outcome
 
 from indrnn import checksums, provenance, record
@@ -201,3 +202,9 @@ def test_a_backend_that_fails_on_the_way_is_in_the_record(config, monkeypatch, f
     with pytest.warns(RuntimeWarning, match="'cpu' cannot run here .*no more kernels"):
         done = train(config(*SMALL, "model.activation=tanh"))
     assert done["status"] == "finished" and done["sittings"][0]["replaced"] == ["cpu"]
+
+
+def test_on_a_cpu_beside_a_gpu_lightning_does_not_advise_its_own_trainer(config, monkeypatch):
+    """Its warning would be an error here."""
+    monkeypatch.setattr(CUDAAccelerator, "is_available", staticmethod(lambda: True))
+    assert train(config(*SMALL, "trainer.max_updates=1"))["status"] == "finished"

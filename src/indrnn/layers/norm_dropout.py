@@ -127,7 +127,9 @@ class _FrameNorm(torch.autograd.Function):
         rstd = torch.rsqrt(var + eps)
         ctx.save_for_backward(x, weight, mean, rstd)
         ctx.mark_non_differentiable(mean, var)
-        return from_mean.mul_((weight * rstd)[:, None]).add_(bias), mean, var
+        y = from_mean.mul_((weight * rstd)[:, None])
+        # Torch 2.11 loses, without a word, the gradients of a compiled function that returns what it changed in place.
+        return y + bias if torch.compiler.is_compiling() else y.add_(bias), mean, var
 
     @staticmethod
     @torch.autograd.function.once_differentiable

@@ -8,52 +8,18 @@ the masks of (seed, update) that it draws without a graph. So a run has the same
 The statistics of batch norm that a validation needs are another graph, of the task's ``take_statistics``.
 """
 
-import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from indrnn.data import Data
-from indrnn.errors import UserError
 from indrnn.layers.norm_dropout import batch_norms
-from indrnn.out_of_memory import out_of_memory
 from indrnn.tasks import Task
+from indrnn.training.recording import CannotRecord, Cuda, recorded
 
 WARM_UP = 3  # updates before it is recorded, in which libraries make what they need and Adam its state
-
-log = logging.getLogger(__name__)
-
-
-class Cuda:
-    """How a GPU records; tests give another that calls instead."""
-
-    def __init__(self):
-        if not torch.cuda.is_available():
-            raise UserError("machine.graph needs a GPU: leave it out, or use machine=gpu.")
-        self.stream = torch.cuda.Stream()
-
-    def apart(self, function: Callable[[], Any]) -> Any:
-        """Call it where it will be recorded: on a stream of its own, which no one else waits for."""
-        self.stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self.stream):
-            result = function()
-        torch.cuda.current_stream().wait_stream(self.stream)
-        return result
-
-    def record(self, function: Callable[[], Any]) -> tuple[Any, Callable[[], None]]:
-        """What the function returns, which is there after each call of the second: a replay."""
-        graph = torch.cuda.CUDAGraph()
-        try:
-            # Other threads may go on meanwhile: W&B's, or one that makes batches.
-            with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
-                result = function()
-        except Exception:
-            torch.manual_seed(torch.initial_seed())  # the generator would wait for a replay, and some is drawn already
-            raise
-        return result, graph.replay
 
 
 class Graph:
@@ -75,6 +41,7 @@ class Graph:
         self.replay: Callable[[], None] | None = None
         self.result: Any = None
         self.word = "true"
+        self.gradients: list[tuple[Tensor, Tensor]] = []  # parameters, and where a replay leaves theirs
 
     def eager(self, batch: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
         return self.whole(self.data.look_up(*batch) if self.data.drawn_only else batch)
@@ -94,6 +61,7 @@ class Graph:
     def close(self) -> None:
         """Give back the memory of the graph; another update would record it again."""
         self.replay = self.result = None
+        self.gradients = []
 
     def _record(self, batch: tuple[Any, ...]) -> bool:
         task, carried = self.task, self.task.carried
@@ -114,6 +82,7 @@ class Graph:
         except CannotRecord as reason:
             self.word = f"eager: {reason}"
         task.carried = carried
+        self.gradients = [(p, p.grad) for p in task.network.parameters() if p.grad is not None]
         return self.replay is not None
 
     def _replay(self, batch: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
@@ -122,6 +91,10 @@ class Graph:
         fill(self.state, before)
         self.replay()
         self.replays += 1
+        # A validation takes them off, and an update without a graph puts its own there.
+        if any(p.grad is not gradient for p, gradient in self.gradients[:1]):
+            for p, gradient in self.gradients:
+                p.grad = gradient
         # A position (FrameBatchNorm) decides nothing in training; it goes on from where it was.
         places = zip(self.state, before, self.steps, strict=True)
         after = [b + step if isinstance(x, int) else x for x, b, step in places]
@@ -169,33 +142,13 @@ class Statistics:
         task.network.eval()
 
 
-class CannotRecord(Exception):
-    """Why not, in a line; it was said."""
-
-
-def recorded(device: Cuda, function: Callable[[], Any], what: str) -> tuple[Any, Callable[[], None]]:
-    """As ``Cuda.record``; where that fails there is one warning.
-
-    Raises:
-        CannotRecord: it failed. Where memory ran out, that error is raised.
-    """
-    try:
-        return device.record(function)
-    except Exception as error:  # whatever a driver or an operator that cannot be recorded raises
-        if out_of_memory(error):
-            raise
-        reason = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
-        log.warning("%s could not be recorded as a graph (%s): the run goes on without, slower.", what, reason)
-        raise CannotRecord(reason) from None
-
-
-def graph_(task: Task, data: Data, devices: int) -> None:
+def graph_(task: Task, data: Data, devices: int, accelerator: str = "gpu") -> None:
     """Let updates and statistics of a task go through graphs; where that cannot be, ``word_of`` has the reason.
 
     Raises:
-        UserError: there is no GPU.
+        UserError: there is no GPU, or the run is for a CPU.
     """
-    graph = Graph(task, data, Cuda())
+    graph = Graph(task, data, Cuda(accelerator))
     if devices > 1:
         graph.word = "eager: several devices"
     elif data.regular_len is None:

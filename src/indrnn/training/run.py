@@ -155,7 +155,7 @@ def build(cfg: DictConfig) -> tuple[Data, Task]:
         else:
             compile_(task.network, cfg.machine.compile)
     if cfg.machine.graph:
-        graph_(task, data, cfg.machine.devices)
+        graph_(task, data, cfg.machine.devices, cfg.machine.accelerator)
     task.together = cfg.machine.together
     return data, task
 

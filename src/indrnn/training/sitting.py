@@ -227,10 +227,12 @@ def only_one(folder: Path) -> AbstractContextManager[TextIO]:
 
 
 def quiet_lightning() -> None:
-    """Leave out Lightning's greetings and tips, and two warnings that do not hold here."""
+    """Leave out Lightning's greetings and tips, and warnings that do not hold here."""
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # Batches are made from arrays in memory in well under a millisecond; worker processes would only slow that down.
     warnings.filterwarnings("ignore", message=".*does not have many workers which may be a bottleneck.*")
     # Lightning 2.6 calls a function of torch that goes on to work under another name; nothing of ours is concerned.
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*", category=FutureWarning)
+    # Its advice is no word of ours: that is machine=gpu.
+    warnings.filterwarnings("ignore", message="GPU available but not used")

@@ -57,7 +57,7 @@ class Update:
             UserError: recording failed: what follows would be something else.
         """
         began = time.perf_counter()
-        for _ in range(WARM_UP + 1):
+        for _ in range(WARM_UP + 1 + self.task.carries_state):  # the first of a text has no state yet: not recorded
             self()
         next(self.task.network.parameters()).sum().item()  # waits for the device
         if (word := word_of(self.task)) not in (None, "true"):
