@@ -17,17 +17,16 @@ from indrnn.training.run import train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
 
-TEXT = (
-    *overrides("quick/ptb_char", "indrnn", "data.reset=4", "seed=1"),
-    "trainer.max_updates=20",
-    "trainer.val_every=7",
-)
+WORDS = ("data.reset=4", "seed=1", "trainer.max_updates=20", "trainer.val_every=7")
+TEXT = overrides("quick/ptb_char", "indrnn", *WORDS)
 MASKS = ("recipe.dropout=0.2",)
 CASES = {
     "adding": SMALL,
     "digits": (*DIGITS, *MASKS),
     "plateau": PLATEAU,
     "carried state": (*TEXT, *MASKS),
+    "residual": (*DIGITS, *MASKS, "model=res_indrnn", "model.num_layers=3"),
+    "dense, carried state": (*overrides("quick/ptb_char", "dense_indrnn", "data.vary_length=false", *WORDS), *MASKS),
     "lstm": (*SMALL, "model=lstm"),
     "lstm with carried state": (*TEXT, "model=lstm"),
     "memory saved": (*DIGITS, *MASKS, "machine.save_memory=true"),

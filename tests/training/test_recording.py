@@ -7,10 +7,11 @@ import pytest
 import torch
 from test_graph import CASES, GRAPH, Called
 from test_run import SMALL
+from torch import Tensor
 
 from indrnn.errors import UserError
 from indrnn.tasks import Task
-from indrnn.training import graph
+from indrnn.training import graph, run
 from indrnn.training.run import train
 
 # Updates 1 to 3 are made before the recording; 4, 6, 7 and 11 are replays; 0, 5 and 8 to 10 begin from zeros, without.
@@ -65,6 +66,39 @@ def test_gradients_are_those_of_the_last_update_also_where_it_was_replayed(confi
     expected = gradients_of(config, monkeypatch, *LANGUAGE, f"machine.runs={tmp_path / 'eager'}")
     found = gradients_of(config, monkeypatch, *LANGUAGE, GRAPH)
     assert [all(map(torch.equal, *both)) for both in zip(found, expected, strict=True)] == [True] * 12
+
+
+def kept(cfg, batches):
+    """Parameters to which an update's backward pass came that something still holds, after updates of these batches."""
+    task = run.build(cfg)[1]
+    parameters, measure = list(task.network.parameters()), task.measure
+
+    def end_of(p):
+        """The node of autograd in which the backward pass ends; a new one where nothing holds the last."""
+        return p.view_as(p).grad_fn.next_functions[0][0]
+
+    def marked(batch):
+        found = measure(batch)
+        for p in parameters:
+            end_of(p).metadata["of an update"] = True
+        return found
+
+    task.measure = marked
+    for batch in batches:
+        task.make_update(batch)
+    return [name for name, p in task.network.named_parameters() if "of an update" in end_of(p).metadata]
+
+
+@pytest.mark.parametrize("model", ["indrnn", "res_indrnn", "dense_indrnn", "lstm"])
+@pytest.mark.parametrize("more", [(), ("machine.save_memory=true",)], ids=["", "memory saved"])
+def test_nothing_of_an_updates_backward_pass_outlives_it(config, monkeypatch, model, more):
+    """Or the recording would end on the stream of the update before it, and fail."""
+    cfg = config("experiment=quick/ptb_char", f"model={model}", "data.seq_len=5", "data.batch_size=4", *more)
+    x = torch.zeros(4, 5, dtype=torch.long)
+    batches = (x, x, None, True), (x, x, None, False)
+    assert kept(cfg, batches) == []
+    monkeypatch.setattr(Tensor, "detach", lambda h: h * 1)  # the control: the carried state keeps how it was made
+    assert kept(cfg, batches[:1])
 
 
 class Broken(Exception):

@@ -44,7 +44,7 @@ def cost(cfg: DictConfig, precision: str, mode: str, device: torch.device, round
         times.append((time.perf_counter() - began) * 1e3)
     wait_for(device)
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device.type == "cuda")
-    with profile(activities=activities) as found:
+    with profile(activities=activities, acc_events=True) as found:  # without the word, torch 2.11 warns
         update()
         wait_for(device)
     return counted(found.events(), device.type) | {"host_ms": statistics.median(times)}
