@@ -30,13 +30,17 @@ def device_name(accelerator: str, count: int = 1) -> str:
 
 
 def on_the_card() -> int | None:
-    """How many processes compute on this machine's GPUs now, this one included; None where the driver's tool is not."""
-    command = ["nvidia-smi", "--query-compute-apps=pid", "--format=csv,noheader"]
+    """How many processes compute on this machine's GPUs now, this one included; MPS's own server is none of them.
+
+    None where nobody tells: the driver's tool is not there, or lists no process at all, as in a container.
+    """
+    command = ["nvidia-smi", "--query-compute-apps=pid,process_name", "--format=csv,noheader"]
     try:
         done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return None if done.returncode else len(done.stdout.split())
+    listed = [line for line in done.stdout.splitlines() if line.strip() and "nvidia-cuda-mps-server" not in line]
+    return None if done.returncode else len(listed) or None
 
 
 def matrix_products(precision: str) -> None:
