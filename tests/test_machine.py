@@ -4,7 +4,6 @@ import pytest
 
 from indrnn.machine import on_the_card
 
-
 SERVER = "echo 7, /usr/bin/nvidia-cuda-mps-server"
 TOLD = [
     ("echo 12, python; echo 345, [Not Found]", 2),
