@@ -18,9 +18,9 @@ FLOORS = (
     ("studies", "bench"),
     ("entrances",),
 )
-GROUND = {"__init__", "adding_numbers", "aloud", "checksums", "configs", "damage", "digests", "errors", "files"}
-GROUND |= {"machine", "markdown_text", "out_of_memory", "overrides", "places", "predictions", "products", "progress"}
-GROUND |= {"provenance", "record", "splits", "style", "wandb_mode"}
+GROUND = {"__init__", "adding_numbers", "aloud", "checksums", "configs", "damage", "digests", "eager", "errors"}
+GROUND |= {"files", "machine", "markdown_text", "out_of_memory", "overrides", "places", "predictions", "products"}
+GROUND |= {"progress", "provenance", "record", "splits", "style", "wandb_mode"}
 ENTRANCES = {"again", "boards", "compare", "dashboard", "drawn_runs", "findings", "how_far", "in_short", "launching"}
 ENTRANCES |= {"load", "missing_data", "publish", "published", "readme", "report_here", "report_page", "reproduce"}
 ENTRANCES |= {"run_groups", "runs", "sweeps", "table_run", "train", "verify", "why"}

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from indrnn import products
 from indrnn.layers import IndRNNLayer
@@ -138,7 +139,20 @@ def test_who_looks_at_functions_sees_torchs(onednn):
     with FakeTensorMode() as mode:
         assert products.linear(*(mode.from_tensor(a) for a in (x, W, b))).shape == right.shape
     assert products.linear(*(a.to("meta") for a in (x, W, b))).shape == right.shape
+    with FlopCounterMode(display=False) as counter:
+        products.linear(x, W, b)
+    assert counter.get_total_flops() == 2 * 1200 * 48 * 40
     assert not onednn
+
+
+def test_gradients_of_many_at_once(onednn):
+    given = [a.requires_grad_() for a in operands(*SIZES[0])[:3]]
+    ways = (products.linear(*given), F.linear(*given))
+    many = torch.randn(2, 1200, 40)
+    found, right = (torch.autograd.grad(y, given, many, is_grads_batched=True) for y in ways)
+    for a, b in zip(found, right, strict=True):
+        torch.testing.assert_close(a, b, **CLOSE)
+    assert len(onednn) == 1, "forward"
 
 
 @pytest.mark.parametrize(

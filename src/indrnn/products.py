@@ -13,8 +13,9 @@ import functools
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 from torch.nn import functional as F
+
+from indrnn.eager import is_eager
 
 LEAST = 1 << 21  # multiplications: below, asking oneDNN takes longer than it saves
 NARROWEST = 32  # rows or columns
@@ -43,8 +44,8 @@ def addmm_(to: Tensor, a: Tensor, b: Tensor) -> None:
 
 def linear(x: Tensor, W: Tensor, b: Tensor | None = None) -> Tensor:
     """W x + b of x (…, M), W (N, M), b (N,) -> (…, N): ``F.linear``, differentiable as often."""
-    plain = type(x) is Tensor and _served(x, len(W)) and not _watched()
-    return _Linear.apply(x, W, b) if plain else F.linear(x, W, b)
+    ours = _served(x, len(W)) and is_eager(x, W, b) and not torch.is_autocast_enabled("cpu")
+    return _Linear.apply(x, W, b) if ours else F.linear(x, W, b)
 
 
 class Linear(nn.Linear):
@@ -64,9 +65,9 @@ class _Linear(torch.autograd.Function):
     def backward(ctx, dy: Tensor) -> tuple[Tensor | None, ...]:
         x, W = ctx.saved_tensors
         of_x, of_W, of_b = ctx.needs_input_grad
-        dy_rows = dy.flatten(0, -2)
-        dx = linear(dy, W.t()) if of_x else None
-        dW = linear(dy_rows.t(), x.flatten(0, -2).t()) if of_W else None
+        rows, dy_rows = (a.reshape(-1, a.shape[-1]) for a in (x, dy))  # autograd's own vmap knows no flatten
+        dx = linear(dy_rows, W.t()).reshape(x.shape) if of_x else None
+        dW = linear(dy_rows.t(), rows.t()) if of_W else None
         return dx, dW, dy_rows.sum(0) if of_b else None
 
 
@@ -84,16 +85,6 @@ def _served(x: Tensor, N: int) -> bool:
         and min(M, N, x.numel() // M) >= NARROWEST
         and _faster()
         and torch.backends.mkldnn.enabled
-    )
-
-
-def _watched() -> bool:
-    """Whether somebody other than autograd needs to see a function that torch knows."""
-    return (
-        torch.compiler.is_compiling()
-        or torch._C._are_functorch_transforms_active()
-        or forward_ad._current_level >= 0
-        or torch.is_autocast_enabled("cpu")
     )
 
 

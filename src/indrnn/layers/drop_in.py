@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from indrnn.eager import transforming
 from indrnn.errors import UserError, positive
 from indrnn.layers import IndRNNLayer, bound_of
 from indrnn.layers.padding import reverse
-from indrnn.recurrence import transformed
 
 
 class IndRNN(nn.Module):
@@ -230,7 +230,7 @@ class _BoundedLayer(IndRNNLayer):
     def _used_u(self) -> Tensor:
         if not self.training:
             return self.u.clamp(-self.bound, self.bound)
-        if not isinstance(self.u, nn.Parameter) or transformed.active():
+        if not isinstance(self.u, nn.Parameter) or transforming():
             # functional_call's and torch.func's are not ours to change: the same numbers, and the same gradient
             return self.u.detach().clamp(-self.bound, self.bound) + (self.u - self.u.detach())
         self.constrain_()

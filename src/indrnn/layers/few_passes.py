@@ -6,9 +6,10 @@ Shapes: T time, B batch, M input, N neurons; time first. The tests hold the two 
 import torch
 from torch import Tensor, nn
 
+from indrnn.eager import transforming
 from indrnn.layers.norm_dropout import SequenceBatchNorm
 from indrnn.layers.padding import last_state
-from indrnn.recurrence import batch_normed, transformed
+from indrnn.recurrence import batch_normed
 
 
 def serve(unit: nn.Module, x: Tensor, W: Tensor | None = None) -> bool:
@@ -18,7 +19,7 @@ def serve(unit: nn.Module, x: Tensor, W: Tensor | None = None) -> bool:
     weights and no batch norm; but not while torch.compile looks, which sees more in the parts of the latter, and not
     for torch.func, which only the recurrence knows.
     """
-    if transformed.active():
+    if transforming():
         return False
     if unit.batch_norm == "after":
         taken = unit.norm.training and type(unit.norm) is SequenceBatchNorm

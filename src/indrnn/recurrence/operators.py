@@ -12,6 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from indrnn.eager import is_eager, transforming
 from indrnn.recurrence import onnx, reference, transformed
 from indrnn.recurrence.choice import compute
 from indrnn.recurrence.one_dtype import computed_in
@@ -20,7 +21,7 @@ from indrnn.recurrence.one_dtype import computed_in
 def states(x: Tensor, u: Tensor, h0: Tensor | None, activation: str, negative_slope: float, backend: str) -> Tensor:
     if is_eager(x, u, h0):
         return _apply_states(x, u, h0, (activation, negative_slope, backend))
-    if transformed.active():
+    if transforming():
         return transformed.states(x, u, h0, activation, negative_slope, backend)
     if onnx.exporting():
         return onnx.states(x, u, h0, activation, negative_slope)
@@ -38,22 +39,6 @@ def gradients(
     if torch.is_grad_enabled():
         return _Gradients.apply(dh, h, u, h0, options)
     return _compute_gradients(dh, h, u, h0, *options)
-
-
-def is_eager(*tensors: Tensor | None) -> bool:
-    """Whether these are plain tensors with numbers in them, and nothing traces or transforms the call."""
-    return not (
-        torch.compiler.is_compiling()
-        or torch._C._len_torch_dispatch_stack()
-        or transformed.active()
-        or torch._C._functorch.is_legacy_batchedtensor(tensors[0])  # torch.autograd.grad(..., is_grads_batched=True)
-        or torch._C._get_tracing_state()
-        or tensors[0].is_meta
-        or not _PLAIN.issuperset(map(type, tensors))
-    )
-
-
-_PLAIN = {Tensor, torch.nn.Parameter, type(None)}
 
 
 # The backend is chosen inside the operators, where torch.compile and fake tensors do not look.

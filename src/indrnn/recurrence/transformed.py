@@ -9,8 +9,8 @@ Shapes: T time, B batch, N neurons, V what vmap maps over; x, h and their gradie
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
+from indrnn.eager import forward_mode
 from indrnn.recurrence import reference
 from indrnn.recurrence.choice import compute
 
@@ -97,14 +97,3 @@ class _Fold:
         """V first."""
         place = -1 if self.into_neurons else -2
         return a.unflatten(place, (self.size, -1)).movedim(place - 1, 0)
-
-
-def active() -> bool:
-    """Whether a transform of torch.func, or forward mode without one, is at work; no compiler looks then."""
-    if torch.compiler.is_compiling():
-        return False
-    return torch._C._are_functorch_transforms_active() or forward_mode()
-
-
-def forward_mode() -> bool:
-    return forward_ad._current_level >= 0
