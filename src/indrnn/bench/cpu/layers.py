@@ -77,24 +77,25 @@ def best(calls: dict[str, Callable[[], Any]], rounds: int, warm_up: int = 2) -> 
 
 
 def recurrences(rounds: int) -> list[dict[str, Any]]:
-    """Forward against a torch.add that reads one array and writes one, backward against one that reads two."""
+    """Forward against a torch.add that reads one array and writes one, backward against one that reads two.
+
+    The two sides of a ratio take turns alone and read arrays of their own: then what one reads has left the cache as
+    far as what the other reads. Where all take turns on the same arrays, some find theirs there that others just left.
+    """
     rows = []
     for T, B, N in SHAPES:
-        x, dh = torch.randn(T, B, N, requires_grad=True), torch.randn(T, B, N)
+        x, dh, a, b = (torch.randn(T, B, N) for _ in range(4))
         u = torch.rand(N, requires_grad=True)
-        h = recurrence(x, u)
-        times = best(
-            {
-                "forward": partial(recurrence, x.detach(), u.detach()),
-                "add, 1 read": partial(torch.add, dh, 1.0),
-                "backward": partial(torch.autograd.grad, h, (x, u), dh, retain_graph=True),
-                "add, 2 reads": partial(torch.add, dh, h.detach()),
-            },
-            rounds if T < 5000 else max(3, rounds // 3),
-        )
-        for name, add, arrays in (("forward", "add, 1 read", 2), ("backward", "add, 2 reads", 3)):
+        h = recurrence(x.requires_grad_(), u)
+        backward = partial(torch.autograd.grad, h, (x, u), dh, retain_graph=True)
+        pairs = {
+            "forward": (partial(recurrence, x.detach(), u.detach()), partial(torch.add, a, 1.0), 2),
+            "backward": (backward, partial(torch.add, a, b), 3),
+        }
+        for name, (call, add, arrays) in pairs.items():
+            times = best({name: call, "add": add}, rounds if T < 5000 else max(3, rounds // 3))
             what = f"recurrence {name}"
-            rows.append({"what": what} | sizes(T, B, N, arrays) | against(what, times[name], times[add]))
+            rows.append({"what": what} | sizes(T, B, N, 2 * arrays) | against(what, times[name], times["add"]))
     return rows
 
 
