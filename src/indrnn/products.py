@@ -2,8 +2,8 @@
 
 torch's own mm calls MKL, which keeps to vectors of 256 bits on processors that are not Intel's. oneDNN, which torch
 calls for LSTMs, uses 512 where a processor has them: on an AMD with AVX-512 (a Zen 5) the same product, in full
-float32, takes half the time. Elsewhere, for small products and for whatever else looks at them (torch.compile, torch.func,
-autocast), they are torch's.
+float32, takes half the time. Elsewhere, for small products and for whatever else looks at them (torch.compile,
+torch.func, autocast), they are torch's.
 
 A processor always takes the same way for the same sizes. ``torch.backends.mkldnn.enabled = False`` leaves all to torch.
 """
