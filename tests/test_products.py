@@ -142,6 +142,11 @@ def test_who_looks_at_functions_sees_torchs(onednn):
     with FlopCounterMode(display=False) as counter:
         products.linear(x, W, b)
     assert counter.get_total_flops() == 2 * 1200 * 48 * 40
+    batch, lengths = torch.export.Dim("batch"), torch.export.Dim("rows")
+    exported = torch.export.export(
+        products.Linear(48, 40), (x.view(3, 400, 48),), dynamic_shapes=[{0: batch, 1: lengths}]
+    )
+    assert exported.module()(x[:7, :].view(7, 1, 48)).shape == (7, 1, 40), "no size is a limit"
     assert not onednn
 
 
