@@ -7,10 +7,10 @@ import pytest
 import torch
 from recurrence_samples import assert_like_reference, long_memory, sample
 from small_language import overrides, own_text
-from test_run import DIGITS, PLATEAU, SMALL, Killed, kill_at, outcome, rows_of
+from test_run import DIGITS, PLATEAU, SMALL, Killed, kept, kill_at, outcome, rows_of
 
 from indrnn.bench.gpu.graphs import recorded
-from indrnn.layers.norm_dropout import SharedMaskDropout
+from indrnn.layers.norm_dropout import SharedMaskDropout, batch_norms
 from indrnn.tasks import Task
 from indrnn.training import graph
 from indrnn.training.run import train
@@ -49,14 +49,7 @@ def runs(config, tmp_path, monkeypatch):
 @pytest.fixture
 def graphs(monkeypatch):
     """Graphs of runs, in the order in which they were made."""
-    made, first = [], graph.Graph.__init__
-
-    def kept(self, *arguments):
-        first(self, *arguments)
-        made.append(self)
-
-    monkeypatch.setattr(graph.Graph, "__init__", kept)
-    return made
+    return kept(monkeypatch, graph.Graph)
 
 
 # Kernels
@@ -76,7 +69,8 @@ def test_kernels_compute_what_the_reference_does(backend, dtype):
 
 
 @pytest.mark.parametrize("words", CASES.values(), ids=CASES)
-def test_a_graph_gives_the_bits_of_eager_updates(runs, graphs, words):
+def test_a_graph_gives_the_bits_of_eager_updates(runs, graphs, monkeypatch, words):
+    statistics = kept(monkeypatch, graph.Statistics)
     eager, cfg = runs((*words, "machine.graph=false"), "eager"), runs(words, "graph")
     train(eager)
     done = train(cfg)
@@ -84,6 +78,7 @@ def test_a_graph_gives_the_bits_of_eager_updates(runs, graphs, words):
     drawn = [mine.data.draw(update) for update in range(cfg.trainer.max_updates)]
     others = sum(not mine.task.alike(batch) for batch in drawn) if mine.task.carries_state else 0
     assert done["sittings"][0]["graph"] == "true" and mine.replays == len(drawn) - others - graph.WARM_UP > 3
+    assert statistics[0].replays > 0 or not batch_norms(mine.task.network)
     assert outcome(cfg) == outcome(eager)
 
 

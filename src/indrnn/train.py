@@ -112,7 +112,8 @@ def told(error: Exception) -> str | None:
         for name, extra in OF_EXTRAS.items():
             if re.match(rf"(In .*: )?Could not (load|find) '{name}", str(error)):
                 return f"{name} is not installed here: run `make setup EXTRAS={extra}`."
-        if not str(error.missing_cfg_file or "hydra/").startswith("hydra/"):
+        # Choices of Hydra's own groups lie in packages: it lists them itself.
+        if error.missing_cfg_file and not str(error.missing_cfg_file).startswith("hydra/"):
             return f"{configs.sentence(error)}."
     if isinstance(error, CompactHydraException):  # some are OSErrors, too
         cause = error.__cause__

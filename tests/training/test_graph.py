@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from hydra.utils import instantiate
-from test_run import DIGITS, LEFT, PLATEAU, SMALL, Killed, folder, kill_at, outcome, rows_of
+from test_run import DIGITS, LEFT, PLATEAU, SMALL, Killed, folder, kept, kill_at, outcome, rows_of
 from test_sitting import LANGUAGE
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
@@ -41,18 +41,6 @@ class Called:
     def record(self, function):
         result = [None, None]
         return result, lambda: result.__setitem__(slice(None), function() or ())
-
-
-def kept(monkeypatch, kind: type) -> list:
-    """All that will be made of a kind, in that order."""
-    made, first = [], kind.__init__
-
-    def init(self, *arguments):
-        first(self, *arguments)
-        made.append(self)
-
-    monkeypatch.setattr(kind, "__init__", init)
-    return made
 
 
 @pytest.fixture
@@ -220,23 +208,3 @@ def test_all_experiments_and_models_have_graphs_on_a_gpu_but_those_with_a_reason
         if graph.word_of(task) != "true":
             found[experiment, model] = graph.word_of(task).removeprefix("eager: ")
     assert found == WITHOUT
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
-@pytest.mark.parametrize("overrides", CASES.values(), ids=CASES)
-def test_on_a_gpu_a_graph_gives_the_bits_of_eager_updates_also_after_a_kill(
-    config, tmp_path, monkeypatch, taken, overrides
-):
-    words = (*overrides, "machine=gpu", "trainer.val_every=2")
-    eager = config(*words, "machine.graph=false", f"machine.runs={tmp_path / 'eager'}")
-    expected = train(eager)
-    cfg = config(*words, f"machine.runs={tmp_path / 'graph'}", "machine.checkpoint_seconds=0")
-    kill_at(monkeypatch, "training_step", 9)
-    with pytest.raises(Killed):
-        train(cfg)
-    done = train(cfg)
-    assert done["sittings"][-1]["graph"] == "true", "a graph that is not used proves nothing"
-    assert taken[-1].replays or not batch_norms(taken[-1].updates.task.network)
-    assert done["metrics"] == expected["metrics"] and rows_of(cfg) == rows_of(eager)
-    other = train(config(*words, "seed=5", f"machine.runs={tmp_path / 'other'}"))
-    assert other["metrics"] != expected["metrics"]  # the control

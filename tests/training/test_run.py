@@ -97,6 +97,18 @@ class Killed(BaseException):
     """Stands for a kill: nothing may catch it."""
 
 
+def kept(monkeypatch, kind: type) -> list:
+    """All that will be made of a kind, in that order."""
+    made, first = [], kind.__init__
+
+    def init(self, *arguments):
+        first(self, *arguments)
+        made.append(self)
+
+    monkeypatch.setattr(kind, "__init__", init)
+    return made
+
+
 def kill_at(monkeypatch, method: str, update: int) -> None:
     original = getattr(Task, method)
 

@@ -81,8 +81,9 @@ class Graph:
             self.result, self.replay = recorded(self.device, update, "The update")
         except CannotRecord as reason:
             self.word = f"eager: {reason}"
+        else:
+            self.gradients = [(p, p.grad) for p in task.network.parameters() if p.grad is not None]
         task.carried = carried
-        self.gradients = [(p, p.grad) for p in task.network.parameters() if p.grad is not None]
         return self.replay is not None
 
     def _replay(self, batch: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
